@@ -1,0 +1,1 @@
+"""What the numbered scripts are made of, one module a thing."""
