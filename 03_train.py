@@ -1,0 +1,302 @@
+"""Stage 3: train the GPT on data/ with tokenizer/, into models/.
+
+    python 03_train.py [--preset tiny|base|medium|large|auto] [--minutes N] [--resume] ...
+
+Writes models/best_model.pt, last.pt, metrics.jsonl, loss_curve.png and run.json.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import Any
+
+import torch
+
+from config import REFERENCE_PROMPTS, ModelConfig, TrainConfig
+from model import GPT, IGNORE_INDEX
+from pipeline import flags
+from pipeline.batches import TrainingRows, check_lengths, evaluation_rows
+from pipeline.checkpoint import (
+    TrainingState,
+    model_content,
+    resume_content,
+    resume_from,
+    save_checkpoint,
+)
+from pipeline.command import DONE, INTERRUPTED, command
+from pipeline.compiled import loss_function
+from pipeline.device import Compute, choose_compute
+from pipeline.errors import TrainingError
+from pipeline.evaluate import Score, total_nats, unigram_loss
+from pipeline.files import shown, write_json
+from pipeline.generate import Sampling, generate
+from pipeline.interrupt import StopSignal
+from pipeline.metrics import Metrics, draw_loss_curve
+from pipeline.optimizer import learning_rate_at, make_optimizer
+from pipeline.plan import Plan, Task, duration, make_plan
+from pipeline.progress import Progress
+from pipeline.run_folder import RunFolder, record_of, resumed_plan
+from pipeline.training_text import TrainingText, load_training_text
+
+SECONDS_BETWEEN_SAVES = 300
+SAMPLE = Sampling(max_new_tokens=30, temperature=0.8, seed=0)
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    given = flags.parse(
+        argv, "Stage 3: train the model.", {TrainConfig: None, ModelConfig: ("dropout",)}
+    )
+    asked = TrainConfig(**{name: value for name, value in given.items() if name != "dropout"})
+    folder = RunFolder(asked.out_dir)
+    if asked.resume:
+        folder.read()
+    elif not asked.force:
+        folder.refuse_if_used()
+    text = load_training_text(asked.data_dir, asked.tokenizer_dir)
+
+    if asked.resume:
+        record = folder.read()
+        plan = resumed_plan(record, given, text.hashes)
+        compute = choose_compute(plan.train.device, plan.train.dtype)
+        if record["finished"]:
+            print(f"Stage 3: the run in {shown(folder.path)}/ is finished, nothing is left to do.")
+            return DONE
+    else:
+        compute = choose_compute(asked.device, asked.dtype)
+        print(f"Stage 3: measuring a step on {compute.describe()}")
+        task = Task(len(text.train), len(text.val), text.vocab_size, text.corpus.is_sample)
+        plan = make_plan(given, task, compute)
+        record = record_of(plan, given, text, compute)
+    check_lengths(text.train, text.val, plan.model.block_size)
+
+    guessing = unigram_loss(text.train, text.val, text.vocab_size)
+    announce(plan, text, compute, guessing)
+    if not asked.resume:
+        folder.begin(record)
+    elif not folder.last.is_file():
+        print("  The run was begun, but nothing was saved yet: starting at step 0.")
+    try:
+        return train(plan, text, compute, folder, record, guessing)
+    except torch.OutOfMemoryError:
+        rows = plan.train.batch_size
+        raise TrainingError(
+            f"the memory of {compute.device} does not hold --batch-size {rows}. Try --batch-size "
+            f"{max(1, rows // 2)} --grad-accum {plan.train.grad_accum * 2}, or --grad-checkpoint"
+        ) from None
+
+
+def announce(plan: Plan, text: TrainingText, compute: Compute, guessing: float) -> None:
+    """Say what was decided, and why, before the first step."""
+    config, train = plan.model, plan.train
+    step_tokens = train.batch_size * train.grad_accum * config.block_size
+    epochs = train.max_iters * step_tokens / len(text.train)
+    with torch.device("meta"):
+        parameters = GPT(config).parameter_count()
+    for label, value in {
+        "corpus": f"{text.corpus.name} (sha256 {text.corpus.train_sha256[:12]})",
+        "tokenizer": f"{text.vocab_size:,} tokens (sha256 {text.tokenizer_sha256[:12]})",
+        "text": f"{len(text.train):,} training tokens, {len(text.val):,} for validation",
+        "model": f"{train.preset}: {config.n_layer} layers, {config.n_head} heads, "
+        f"{config.n_embd} wide, context {config.block_size}; {parameters:,} parameters",
+        "device": compute.describe(),
+        "step": f"{train.batch_size} rows x {train.grad_accum} x {config.block_size} = "
+        f"{step_tokens:,} tokens" + ("; compiled" if plan.compiled else ""),
+        "length": f"{train.max_iters:,} steps, {epochs:.1f} epochs, evaluated every "
+        f"{train.eval_interval}",
+        "time": f"about {duration(plan.seconds)}" if plan.seconds else "as planned at the start",
+        "guessing": f"by frequency alone: {guessing:.3f} nats a token (the model must beat this)",
+    }.items():
+        print(f"  {label:<10}{value}")
+    for note in plan.notes:
+        print(f"  Note: {note}")
+
+
+def train(
+    plan: Plan,
+    text: TrainingText,
+    compute: Compute,
+    folder: RunFolder,
+    record: dict[str, Any],
+    guessing: float,
+) -> int:
+    """The loop: rows, loss, gradient, step; now and then evaluation, metrics, checkpoints."""
+    config = plan.train
+    assert config.eval_interval is not None
+
+    # ---------------------------------------------------------------- model, optimizer, rows
+    torch.manual_seed(config.seed)
+    model = GPT(plan.model).to(compute.device)
+    model.grad_checkpoint = config.grad_checkpoint
+    loss_of = loss_function(model, plan.compiled)
+    optimizer = make_optimizer(model, config)
+    scaler = compute.scaler()
+    rows = TrainingRows(text.train, plan.model.block_size, config.seed)
+    val_rows = evaluation_rows(text.val, plan.model.block_size)
+    rows_per_step = config.batch_size * config.grad_accum
+    tokens_per_step = rows_per_step * plan.model.block_size
+    log_interval = max(1, min(10, config.max_iters // 200))
+
+    # ---------------------------------------------------------------- where the run stands
+    state = TrainingState()
+    if folder.last.is_file():
+        state = resume_from(folder.last, model, optimizer, scaler, compute.device)
+        print(f"  Going on after step {state.step:,} of {config.max_iters:,}.")
+    metrics = Metrics(folder.metrics, state.step)
+    seconds_before = state.seconds
+    card = {"corpus": text.corpus.name, "preset": config.preset, "unigram_loss": guessing}
+
+    def save_last() -> None:
+        content = model_content(model, text.tokenizer_sha256, state.step, card)
+        content |= resume_content(state, optimizer, scaler, compute.device)
+        save_checkpoint(folder.last, content)
+
+    model.train()
+    progress = Progress(config.max_iters, state.step)
+    started = last_save = last_log = time.monotonic()
+    last_log_step = state.step
+    with StopSignal() as stop:
+        while state.step < config.max_iters and not is_out_of_patience(state, config):
+            # -------------------------------------------------------- one optimizer step
+            learning_rate = learning_rate_at(state.step, config)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            inputs, targets = rows.rows(state.step * rows_per_step, rows_per_step)
+            n_targets = int((targets != IGNORE_INDEX).sum())
+            train_loss = torch.zeros((), device=compute.device)
+            for x, y in zip(
+                torch.split(inputs, config.batch_size),
+                torch.split(targets, config.batch_size),
+                strict=True,
+            ):
+                # Weighted by its targets, so that the split into micro-batches changes nothing.
+                weight = int((y != IGNORE_INDEX).sum()) / n_targets
+                with compute.autocast():
+                    loss = loss_of(x.to(compute.device), y.to(compute.device)) * weight
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                train_loss += loss.detach()
+            scaler.unscale_(optimizer)
+            gradient_norm = torch.nn.utils.clip_grad_norm_(
+                model.parameters(), config.grad_clip or math.inf
+            )
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad(set_to_none=True)
+            state.step += 1
+
+            # -------------------------------------------------------- is anything due?
+            is_last = state.step == config.max_iters
+            evaluate = is_last or state.step % config.eval_interval == 0
+            stopping = stop.asked
+            save = evaluate or stopping or time.monotonic() - last_save > SECONDS_BETWEEN_SAVES
+            log = evaluate or state.step % log_interval == 0
+            if not (log or save):
+                continue
+            if not math.isfinite(train_loss):
+                raise TrainingError(
+                    f"the loss is {float(train_loss)} at step {state.step}. {folder.saved()} Try a "
+                    "lower --learning-rate, or --dtype float32, with --force"
+                )
+
+            # -------------------------------------------------------- log, evaluate, save
+            now = time.monotonic()
+            speed = (state.step - last_log_step) * tokens_per_step / (now - last_log)
+            score = None
+            if evaluate:
+                score = text.score(total_nats(model, *val_rows, compute))
+                state.count_evaluation(score.loss)
+            state.seconds = seconds_before + time.monotonic() - started
+            if log:
+                metrics.add(
+                    {
+                        "step": state.step,
+                        "tokens": state.step * tokens_per_step,
+                        "epoch": rows.epochs(state.step * rows_per_step),
+                        "train_loss": float(train_loss),
+                        "val_loss": score and score.loss,
+                        "bits_per_byte": score and score.bits_per_byte,
+                        "learning_rate": learning_rate,
+                        "gradient_norm": float(gradient_norm),
+                        "tokens_per_second": speed,
+                        "seconds": state.seconds,
+                    }
+                )
+                progress.show(state.step, float(train_loss), speed)
+            if score:
+                if state.best_step == state.step:
+                    content = model_content(model, text.tokenizer_sha256, state.step, card)
+                    save_checkpoint(folder.best, content | {"val_loss": score.loss})
+                draw_loss_curve(metrics.rows, folder.curve, guessing)
+                progress.say(in_words(state, score))
+                progress.say(f"    {sample(model, text)}")
+            if save:
+                save_last()
+                last_save = time.monotonic()
+            if stopping:
+                progress.close()
+                print(f"Saved after step {state.step:,}. Go on with: --resume")
+                return INTERRUPTED
+            last_log, last_log_step = time.monotonic(), state.step
+    progress.close()
+    finish(state, text, folder, record, guessing)
+    return DONE
+
+
+def is_out_of_patience(state: TrainingState, config: TrainConfig) -> bool:
+    return config.patience is not None and state.evaluations_since_best >= config.patience
+
+
+def in_words(state: TrainingState, score: Score) -> str:
+    best = "best so far" if state.best_step == state.step else f"best: {state.best_val_loss:.4f}"
+    return (
+        f"  step {state.step:,}: validation loss {score.loss:.4f} ({best}), perplexity "
+        f"{score.perplexity:.1f}, {score.bits_per_byte:.3f} bits a byte, {state.seconds:,.0f} s"
+    )
+
+
+def sample(model: GPT, text: TrainingText) -> str:
+    """A few words, to see with the eye what the loss means."""
+    model.eval()
+    words = generate(model, text.tokenizer, REFERENCE_PROMPTS[0], SAMPLE)
+    model.train()
+    return words
+
+
+def finish(
+    state: TrainingState,
+    text: TrainingText,
+    folder: RunFolder,
+    record: dict[str, Any],
+    guessing: float,
+) -> None:
+    """Write the result into run.json, and say loudly if nothing was learnt."""
+    best = text.score(state.best_val_loss * text.val_targets)
+    result = {
+        "steps": state.step,
+        "best_step": state.best_step,
+        "val_loss": best.loss,
+        "perplexity": best.perplexity,
+        "bits_per_character": best.bits_per_character,
+        "bits_per_byte": best.bits_per_byte,
+        "unigram_loss": guessing,
+        "seconds": state.seconds,
+    }
+    write_json(folder.run, record | {"finished": True, "result": result})
+    if state.step < record["train"]["max_iters"]:
+        print(f"  Stopped early: no better validation loss since step {state.best_step:,}.")
+    if best.loss >= guessing:
+        print(
+            f"\n  !!! THE MODEL HAS LEARNT NOTHING USEFUL: its validation loss is {best.loss:.3f}, and\n"
+            f"  !!! guessing by frequency alone gives {guessing:.3f}. Train longer, or with a higher\n"
+            "  !!! --learning-rate.\n"
+        )
+    print(
+        f"  Done: {state.step:,} steps in {duration(state.seconds)}; best validation loss "
+        f"{best.loss:.4f} at step {state.best_step:,}, in {shown(folder.best)}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

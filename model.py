@@ -1,0 +1,185 @@
+"""The network: a decoder-only transformer with rotary positions.
+
+Letters in the shape comments:
+    B  rows of a batch          H  attention heads
+    T  tokens of a row          D  width of a head, C / H
+    C  width of the model       V  tokens in the vocabulary
+
+Pre-LayerNorm blocks, exact GELU, tied embeddings, no bias on linear layers: the arrangement
+of GPT-NeoX (Black et al. 2022, arXiv:2204.06745) with sequential residuals.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from config import ModelConfig
+
+# A target that costs nothing: padding of a last row, and <bos>.
+IGNORE_INDEX = -100
+
+
+class RotaryPositionalEmbedding(nn.Module):
+    """Rotates each pair of channels by an angle that grows with the position.
+
+    RoFormer (Su et al. 2021, arXiv:2104.09864), with the channels paired half by half
+    (i with i + D/2) as GPT-NeoX does. The angles are kept in float32 under any autocast.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, head_dim: int, block_size: int, base: float = 10_000.0) -> None:
+        super().__init__()
+        if head_dim % 2:
+            raise ValueError(f"head_dim {head_dim}: must be even")
+        frequencies = base ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+        angles = torch.outer(torch.arange(block_size, dtype=torch.float32), frequencies)
+        angles = torch.cat((angles, angles), dim=-1)  # (block_size, D)
+        # Derived from the configuration, so not part of a checkpoint.
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rotate queries or keys x (B, H, T, D) at positions 0 to T - 1."""
+        T = x.size(-2)
+        first, second = x.float().chunk(2, dim=-1)  # (B, H, T, D/2) each
+        quarter_turn = torch.cat((-second, first), dim=-1)  # (B, H, T, D)
+        return (x * self.cos[:T] + quarter_turn * self.sin[:T]).to(x.dtype)
+
+
+class CausalSelfAttention(nn.Module):
+    """Every position looks at itself and at what stands before it."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.n_head = config.n_head
+        self.dropout = config.dropout
+        self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
+        self.proj = nn.Linear(config.n_embd, config.n_embd, bias=False)
+        self.rope = RotaryPositionalEmbedding(config.n_embd // config.n_head, config.block_size)
+        self.residual_dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, T, C = x.shape
+        q, k, v = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head).unbind(2)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))  # (B, H, T, D) each
+        y = F.scaled_dot_product_attention(
+            self.rope(q),
+            self.rope(k),
+            v,
+            is_causal=True,
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        y = y.transpose(1, 2).reshape(B, T, C)  # the heads side by side again
+        return self.residual_dropout(self.proj(y))
+
+
+class FeedForward(nn.Module):
+    """Four times wider, GELU, and back."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.n_embd, 4 * config.n_embd, bias=False)
+        self.down = nn.Linear(4 * config.n_embd, config.n_embd, bias=False)
+        self.residual_dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.up(x))  # (B, T, 4C)
+        return self.residual_dropout(self.down(x))
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each behind a LayerNorm and added to the residual stream."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.n_embd)
+        self.attention = CausalSelfAttention(config)
+        self.feed_forward_norm = nn.LayerNorm(config.n_embd)
+        self.feed_forward = FeedForward(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.attention_norm(x))
+        return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+class GPT(nn.Module):
+    """A language model over token ids.
+
+    `grad_checkpoint` recomputes each block in the backward pass: memory for time, with the
+    same gradients.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.grad_checkpoint = False
+        # Facts about the training, from the checkpoint that the weights come from.
+        self.card: dict[str, Any] = {}
+        self.embedding = nn.Embedding(config.vocab_size, config.n_embd)
+        self.embedding_dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.final_norm = nn.LayerNorm(config.n_embd)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """GPT-2's initialisation: N(0, 0.02), smaller where a layer writes to the residual
+        stream, so that its variance does not grow with depth (Radford et al. 2019, 2.3)."""
+        residual_std = 0.02 / math.sqrt(2 * self.config.n_layer)
+        for name, weight in self.named_parameters():
+            if weight.dim() == 2:
+                writes_to_residual = name.endswith(("proj.weight", "down.weight"))
+                nn.init.normal_(weight, std=residual_std if writes_to_residual else 0.02)
+
+    def forward(
+        self, idx: Tensor, targets: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor] | Tensor:
+        """Logits, or the loss.
+
+        idx: (B, T) int64, T at most `block_size`. Without targets: logits (B, T, V) at every
+        position. With targets (B, T) int64, IGNORE_INDEX where there is nothing to predict:
+        (None, the mean cross-entropy in nats as a scalar tensor).
+        """
+        x = self.hidden(idx)  # (B, T, C)
+        if targets is None:
+            return self.head(x)  # (B, T, V)
+        logits = self.head(x).float().flatten(0, 1)  # (B * T, V)
+        return None, F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORE_INDEX)
+
+    def hidden(self, idx: Tensor) -> Tensor:
+        """The residual stream after the final norm: (B, T) -> (B, T, C)."""
+        if idx.size(1) > self.config.block_size:
+            raise ValueError(f"{idx.size(1)} tokens: the context is {self.config.block_size}")
+        x = self.embedding_dropout(self.embedding(idx))  # (B, T, C)
+        for block in self.blocks:
+            if self.grad_checkpoint and self.training:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return self.final_norm(x)
+
+    def head(self, x: Tensor) -> Tensor:
+        """Residual stream (..., C) -> logits (..., V); the matrix is the embedding's."""
+        return F.linear(x, self.embedding.weight)
+
+    def parameter_count(self) -> int:
+        """Parameters, the tied embedding counted once."""
+        return sum(p.numel() for p in self.parameters())
+
+    def flops_per_token(self) -> int:
+        """Floating-point operations of training on one token, forward and backward.
+
+        6 for each parameter of a matrix (the tied embedding once, as the output layer), and
+        6 x layers x width x context for the causal half of attention (Chowdhery et al. 2022,
+        arXiv:2204.02311, appendix B, without the masked half).
+        """
+        matrices = sum(p.numel() for p in self.parameters() if p.dim() == 2)
+        c = self.config
+        return 6 * matrices + 6 * c.n_layer * c.n_embd * c.block_size

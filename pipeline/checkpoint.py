@@ -1,0 +1,164 @@
+"""Checkpoint files: tensors and plain values only, saved atomically, read with weights_only.
+
+best_model.pt   {"format", "model", "config", "tokenizer_sha256", "step", "val_loss", "card"}
+last.pt         the same, and what going on exactly needs: optimizer, scaler, random states,
+                and the counters of TrainingState. The position in the text follows from the step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from config import ConfigError, ModelConfig
+from model import GPT
+from pipeline.errors import CheckpointError, ModelNotFoundError
+from pipeline.files import atomic_write, shown
+
+FORMAT = 1
+_NEEDED = {"model", "config", "tokenizer_sha256", "step", "card"}
+
+
+@dataclass
+class TrainingState:
+    """Where a run stands after `step` steps."""
+
+    step: int = 0
+    best_val_loss: float = math.inf
+    best_step: int = 0
+    evaluations_since_best: int = 0
+    seconds: float = 0.0
+
+    def count_evaluation(self, val_loss: float) -> None:
+        """Remember whether this was the best evaluation so far."""
+        self.evaluations_since_best += 1
+        if val_loss < self.best_val_loss:
+            self.best_val_loss, self.best_step = val_loss, self.step
+            self.evaluations_since_best = 0
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint so that a crash leaves the old file or the new one."""
+    try:
+        with atomic_write(path) as file:
+            torch.save({"format": FORMAT, **content}, file)
+    except RuntimeError as error:
+        # PyTorch's zip writer wraps what the file raised (a full disk, most often).
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of ours onto the CPU.
+
+    Raises ModelNotFoundError if there is none and CheckpointError if it is damaged, foreign or
+    of a later format.
+    """
+    if not path.is_file():
+        raise ModelNotFoundError(
+            f"{shown(path)} is not there. Train one with: bash run_pipeline.sh"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception:  # zipfile, pickle and PyTorch each have their own for a file they reject
+        raise CheckpointError(
+            f"{shown(path)} cannot be read: it is damaged or no PyTorch checkpoint. Copy it anew, "
+            "or train one with: python 03_train.py --force"
+        ) from None
+    if not isinstance(content, dict) or not content.keys() >= _NEEDED:
+        raise CheckpointError(
+            f"{shown(path)} is a checkpoint of another program. This one reads what 03_train.py "
+            "writes"
+        )
+    if content.get("format", 0) > FORMAT:
+        raise CheckpointError(
+            f"{shown(path)} has format {content['format']}, and this version reads up to {FORMAT}. "
+            "Update the project"
+        )
+    return content
+
+
+def model_content(
+    model: GPT, tokenizer_sha256: str, step: int, card: dict[str, Any]
+) -> dict[str, Any]:
+    """What a checkpoint needs so that the model can be built again from it alone."""
+    return {
+        "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+        "config": dataclasses.asdict(model.config),
+        "tokenizer_sha256": tokenizer_sha256,
+        "step": step,
+        "card": card,
+    }
+
+
+def build_model(content: dict[str, Any], path: Path) -> GPT:
+    """The model of a checkpoint, in float32 on the CPU. Raises CheckpointError if unfit."""
+    try:
+        model = GPT(ModelConfig(**content["config"]))
+        model.load_state_dict(content["model"])
+    except (TypeError, AttributeError, RuntimeError, ConfigError):
+        raise CheckpointError(
+            f"{shown(path)} holds a network of another shape than it says. Copy it anew, or train "
+            "one with: python 03_train.py --force"
+        ) from None
+    model.card = content["card"] | {
+        "step": content["step"],
+        **({"val_loss": content["val_loss"]} if "val_loss" in content else {}),
+        "tokenizer_sha256": content["tokenizer_sha256"],
+    }
+    return model
+
+
+def resume_content(
+    state: TrainingState,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    device: torch.device,
+) -> dict[str, Any]:
+    """What last.pt holds beside the model."""
+    random_states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        random_states["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        random_states["mps"] = torch.mps.get_rng_state()
+    return {
+        "state": dataclasses.asdict(state),
+        "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict(),
+        "random_states": random_states,
+    }
+
+
+def resume_from(
+    path: Path,
+    model: GPT,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    device: torch.device,
+) -> TrainingState:
+    """Put model, optimizer, scaler and random states back as `resume_content` found them."""
+    content = load_checkpoint(path)
+    try:
+        model.load_state_dict(content["model"])
+        optimizer.load_state_dict(content["optimizer"])
+        scaler.load_state_dict(content["scaler"] if scaler.is_enabled() else {})
+        torch.set_rng_state(content["random_states"]["cpu"])
+        # A run that moved to another kind of device has no state for it: it keeps the seed's.
+        if device.type == "cuda" and "cuda" in content["random_states"]:
+            torch.cuda.set_rng_state(content["random_states"]["cuda"], device)
+        elif device.type == "mps" and "mps" in content["random_states"]:
+            torch.mps.set_rng_state(content["random_states"]["mps"])
+        return TrainingState(**content["state"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
+        raise CheckpointError(
+            f"{shown(path)} does not fit the run that run.json beside it describes. Start anew "
+            "with --force"
+        ) from None

@@ -1,0 +1,40 @@
+"""Ctrl-C and SIGTERM as a question the training loop asks, not as an exception inside a step."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class StopSignal:
+    """Within `with StopSignal() as stop`, `stop.asked` becomes True at the first signal.
+
+    A second one acts as usual: it ends the program at once.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopSignal:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._restore()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        self._restore()
+        print("\nStopping: saving after this step. (Once more stops at once, without saving.)")
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

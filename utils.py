@@ -1,0 +1,132 @@
+"""The inference API: load a model and its tokenizer, generate, score.
+
+    from utils import load_model, load_tokenizer, generate_text
+    model, _ = load_model("models/best_model.pt")
+    tokenizer, tok_config = load_tokenizer()
+    print(generate_text(model, tokenizer, tok_config, prompt="Казан шәһәре"))
+
+Relative paths are looked up in the working folder, then beside this file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+from config import PROJECT_DIR, ModelConfig
+from model import GPT
+from pipeline import tokenizer as _tokenizer
+from pipeline.batches import evaluation_rows, sentence_ids
+from pipeline.checkpoint import build_model, load_checkpoint
+from pipeline.device import Compute, choose_device
+from pipeline.errors import TokenizerError
+from pipeline.evaluate import Score, total_nats
+from pipeline.generate import Sampling, generate
+
+
+def load_model(
+    path: str | Path = "models/best_model.pt",
+    device: str | None = None,
+    tokenizer_dir: str | Path | None = None,
+) -> tuple[GPT, ModelConfig]:
+    """The model in eval mode and its configuration.
+
+    `device`: "cpu", "cuda", "mps", or None for the best there is. With `tokenizer_dir`, the
+    tokenizer there is checked at once to be the model's own. `model.card` holds facts about the
+    training. Raises ModelNotFoundError, CheckpointError, TokenizerError.
+    """
+    path = _find(path)
+    model = build_model(load_checkpoint(path), path)
+    if tokenizer_dir is not None:
+        tokenizer, _ = load_tokenizer(tokenizer_dir)
+        check_tokenizer(model, tokenizer)
+    return model.to(choose_device(device)).eval(), model.config
+
+
+def load_tokenizer(tokenizer_dir: str | Path = "tokenizer") -> tuple[Tokenizer, dict[str, Any]]:
+    """The tokenizer and its facts; see `pipeline.tokenizer.load_tokenizer`."""
+    return _tokenizer.load_tokenizer(_find(tokenizer_dir))
+
+
+def generate_text(
+    model: GPT,
+    tokenizer: Tokenizer,
+    tok_config: dict[str, Any],
+    prompt: str = "",
+    max_new_tokens: int = 100,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    seed: int | None = None,
+    stop_at_eos: bool = True,
+) -> str:
+    """The prompt and what the model writes after it.
+
+    `temperature` 0 always takes the likeliest token. With `stop_at_eos=False` a new sentence
+    begins where one ends. The same `seed` gives the same text. `tok_config` is what
+    `load_tokenizer` returned. Raises ConfigError for settings out of range, TokenizerError for
+    another model's tokenizer.
+    """
+    sampling = Sampling(
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+        stop_at_eos=stop_at_eos,
+    )
+    check_tokenizer(model, tokenizer, tok_config.get("sha256"))
+    return generate(model, tokenizer, prompt, sampling)
+
+
+def score_text(model: GPT, tokenizer: Tokenizer, text: str) -> Score:
+    """How well the model predicts a text; a sentence a line, <eos> after each included.
+
+    Raises ValueError for an empty text, TokenizerError for another model's tokenizer.
+    """
+    check_tokenizer(model, tokenizer)
+    sentences = [line for line in text.splitlines() if line]
+    if not sentences:
+        raise ValueError("there is no text to score")
+    ids = sentence_ids(tokenizer, sentences)
+    compute = Compute(model.embedding.weight.device, torch.float32, "scoring")
+    nats = total_nats(model, *evaluation_rows(ids, model.config.block_size), compute)
+    return Score(
+        nats=nats,
+        tokens=len(ids) - len(sentences),
+        characters=sum(len(sentence) + 1 for sentence in sentences),
+        bytes=sum(len(sentence.encode("utf-8", "replace")) + 1 for sentence in sentences),
+    )
+
+
+def perplexity(model: GPT, tokenizer: Tokenizer, text: str) -> float:
+    """exp of the mean loss per token, <eos> included; lower is better. See `score_text`."""
+    return score_text(model, tokenizer, text).perplexity
+
+
+def check_tokenizer(model: GPT, tokenizer: Tokenizer, sha256: str | None = None) -> None:
+    """Raise TokenizerError unless this is the tokenizer that the model was trained with."""
+    sha256 = sha256 or getattr(tokenizer, "sha256", None) or _sha256_of(tokenizer)
+    wanted = model.card.get("tokenizer_sha256")
+    if wanted is not None and sha256 != wanted:
+        raise TokenizerError(
+            f"the model was trained with tokenizer {wanted[:12]}, and this one is {sha256[:12]}. "
+            f"Use its own (a replaced one is kept in tokenizer/replaced/{wanted[:12]}/), or train "
+            "the model anew"
+        )
+
+
+def _sha256_of(tokenizer: Tokenizer) -> str:
+    """The hash that the tokenizer's file would have."""
+    return hashlib.sha256(tokenizer.to_str(pretty=True).encode("utf-8")).hexdigest()
+
+
+def _find(path: str | Path) -> Path:
+    path = Path(path)
+    return path if path.exists() or path.is_absolute() else PROJECT_DIR / path
