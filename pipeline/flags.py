@@ -99,3 +99,14 @@ def _convert(raw: Any, kind: type) -> Any:
     if kind is bool:
         return raw
     return tuple(raw) if kind is tuple else kind(raw)
+
+
+def as_argv(values: dict[str, Any], config_class: type, *more: str) -> list[str]:
+    """The flags of one configuration class as a command line; `more` names further fields."""
+    own = {field.name for field in dataclasses.fields(config_class)} | set(more)
+    argv = []
+    for name, value in values.items():
+        if name in own and value is not False:
+            parts = value if isinstance(value, tuple) else () if value is True else (value,)
+            argv += [flag_name(name), *map(str, parts)]
+    return argv

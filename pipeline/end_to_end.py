@@ -1,0 +1,141 @@
+"""All stages one after the other, each a process of its own; run_pipeline.sh calls this.
+
+What is done is skipped and what was interrupted goes on, so the same command can be given again
+at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from config import (
+    DEFAULT_CORPUS,
+    PROJECT_DIR,
+    SAMPLE_NAME,
+    CorpusConfig,
+    ModelConfig,
+    TokenizerConfig,
+    TrainConfig,
+)
+from pipeline import flags
+from pipeline.command import DONE, command
+from pipeline.errors import TrainingError
+from pipeline.files import read_json, shown
+
+
+@command
+def main(argv: list[str] | None = None) -> int:
+    sections: dict[type, tuple[str, ...] | None] = {
+        CorpusConfig: None,
+        TokenizerConfig: None,
+        TrainConfig: None,
+        ModelConfig: ("dropout",),
+    }
+    given = flags.parse(
+        argv, "All stages: corpus, tokenizer, model, a first look.", sections, "run_pipeline.sh"
+    )
+    out_dir = given.get("out_dir", TrainConfig().out_dir)
+    data_dir = given.get("data_dir", TrainConfig().data_dir)
+    tokenizer_dir = given.get("tokenizer_dir", TrainConfig().tokenizer_dir)
+    begun = (out_dir / "run.json").is_file()
+    if (out_dir / "best_model.pt").is_file() and not begun and not given.get("force"):
+        raise TrainingError(
+            f"{shown(out_dir / 'best_model.pt')} was trained elsewhere and would be overwritten. "
+            "Try it with quick_test.py; overwrite it with --force; or name another folder: "
+            "--out-dir DIR"
+        )
+
+    corpus = {name: value for name, value in given.items() if name != "fallback_sample"}
+    is_default = given.get("corpora", (DEFAULT_CORPUS,)) == (DEFAULT_CORPUS,)
+    if is_default and not (given.get("sample") or given.get("input")):
+        corpus["fallback_sample"] = True
+    training = {"preset": "auto"} | given
+    if begun and not given.get("force"):
+        training["resume"] = True
+    stages = {
+        "01_prepare_data.py": flags.as_argv(corpus, CorpusConfig),
+        "02_train_tokenizer.py": flags.as_argv(given, TokenizerConfig),
+        "03_train.py": flags.as_argv(training, TrainConfig, "dropout"),
+        "quick_test.py": [
+            *("--model", str(out_dir / "best_model.pt"), "--tokenizer", str(tokenizer_dir)),
+            *(("--device", given["device"]) if given.get("device", "auto") != "auto" else ()),
+        ],
+    }
+    costs = []
+    for script, arguments in stages.items():
+        print(f"\n=== {script} " + "=" * (70 - len(script)))
+        code, cost = run_script(script, arguments)
+        if code != DONE:
+            killed = f" (killed by signal {-code}; out of memory?)" if code < 0 else ""
+            print(f"\n{script} did not finish{killed}. The same command goes on from here.")
+            return code if code > 0 else 128 - code
+        costs.append(f"{script} {cost}")
+    print_summary(read_json(data_dir / "manifest.json"), read_json(out_dir / "run.json"), out_dir)
+    print("  cost         " + "\n               ".join(costs))
+    return DONE
+
+
+def run_script(script: str, arguments: list[str]) -> tuple[int, str]:
+    """Run one stage; its exit code, and its time and memory in words.
+
+    Ctrl-C reaches the stage by itself: it saves and ends, and is waited for. SIGTERM is handed on.
+    """
+    started = time.monotonic()
+    process = subprocess.Popen([sys.executable, str(PROJECT_DIR / script), *arguments])
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    before_term = signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
+    try:
+        if not hasattr(os, "wait4"):
+            return process.wait(), f"{time.monotonic() - started:.0f} s"
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, before_term)
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
+    memory = usage.ru_maxrss * unit / 2**20
+    return process.returncode, f"{time.monotonic() - started:.0f} s, at most {memory:,.0f} MB"
+
+
+def print_summary(manifest: dict[str, Any], run: dict[str, Any], out_dir: Path) -> None:
+    """What was made, how good it is, where it lies, what to open next."""
+    result = run["result"]
+    trained_on = run["corpus"]
+    print(f"\n=== Done {'=' * 66}")
+    for label, value in {
+        "corpus": trained_on,
+        "text": f"{run['train_tokens']:,} training tokens",
+        "preset": f"{run['train']['preset']}, {result['steps']:,} steps",
+        "loss": f"{result['val_loss']:.4f} nats a token on the validation split "
+        f"(guessing by frequency alone: {result['unigram_loss']:.4f})",
+        "perplexity": f"{result['perplexity']:.1f}",
+        "bits/byte": f"{result['bits_per_byte']:.3f}",
+        "files": f"{shown(out_dir)}/best_model.pt, metrics.jsonl, loss_curve.png, run.json",
+    }.items():
+        print(f"  {label:<12} {value}")
+    if manifest.get("fallback"):
+        print(
+            f"  Note: this is the {SAMPLE_NAME}, because the Leipzig corpus could not be had. The\n"
+            "  same command tries again."
+        )
+    python = shown(Path(sys.executable).absolute())
+    print("  next         " + "\n               ".join(next_steps(python)))
+
+
+def next_steps(python: str) -> list[str]:
+    steps = {
+        "quick_test.py": f"{python} quick_test.py",
+        "demo_inference.ipynb": f"{python} -m jupyter lab demo_inference.ipynb",
+        "app.py": f"{python} app.py",
+    }
+    return [command for file, command in steps.items() if (PROJECT_DIR / file).is_file()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
