@@ -198,11 +198,12 @@ def _split(carry: bytes, stream: Readable) -> Iterator[bytes]:
 def refuse_other_encodings(head: bytes, path: Path) -> None:
     """Raise CorpusError where the first bytes of a file show that it is not UTF-8 text."""
     name = shown(path)
-    utf8 = f"{path.name.split('.')[0]}.utf8.txt"
-    from_name = path.name if input_ending(path) == ".txt" else "FILE.txt"
+    source = name if input_ending(path) == ".txt" else "FILE.txt"
+    target = source[: -len(".txt")] + ".utf8.txt"
 
     def iconv(encoding: str) -> str:
-        return f"Convert it: iconv -f {encoding} -t UTF-8 {shlex.quote(from_name)} > {utf8}"
+        files = f"{shlex.quote(source)} > {shlex.quote(target)}"
+        return f"Convert it: iconv -f {encoding} -t UTF-8 {files}"
 
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise CorpusError(f"{name} is UTF-16 text, not UTF-8. {iconv('UTF-16')}")

@@ -43,6 +43,8 @@ _LOOK_ALIKES = str.maketrans("əƏѳѲɵƟӊӉ", "әӘөӨөӨңҢ")
 _MIXED = re.compile("[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]")
 _WORD = re.compile(r"[^\W\d_]+")
 _LATIN_TO_CYRILLIC = str.maketrans("aceopxyhABCEHKMOPTXY", "асеорхуһАВСЕНКМОРТХУ")
+# HPның, XXнче: a Latin abbreviation or number with a Tatar suffix.
+_ABBREVIATION_WITH_SUFFIX = re.compile("[A-Z]{2,}[а-яёәөүҗңһ]+")
 _MAPPABLE = frozenset("aceopxyhABCEHKMOPTXY")
 
 _ID_COLUMN = re.compile(r"\d+\t")
@@ -121,6 +123,8 @@ def _one_script(match: re.Match[str]) -> str:
     word = match[0]
     latin = [c for c in word if c.isascii()]
     if not latin or 2 * len(latin) >= len(word) or not _MAPPABLE.issuperset(latin):
+        return word
+    if _ABBREVIATION_WITH_SUFFIX.fullmatch(word):
         return word
     if set(latin) == {"H"}:
         # Alone it was typed for Һ; beside other Latin letters it is the look-alike of Н.

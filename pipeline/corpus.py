@@ -22,7 +22,15 @@ from config import SAMPLE_DIR, SAMPLE_NAME
 from pipeline import archive
 from pipeline.clean import TATAR_LETTERS, Cleaner, sentences, without_id
 from pipeline.errors import CorpusError, TatarGPTError
-from pipeline.files import atomic_write, read_json, sha256_of, sha256_of_json, shown, write_json
+from pipeline.files import (
+    atomic_write,
+    errors_name,
+    json_bytes,
+    read_json,
+    sha256_of,
+    sha256_of_json,
+    shown,
+)
 
 MANIFEST, TRAIN, VAL = "manifest.json", "train.txt", "val.txt"
 
@@ -146,7 +154,7 @@ def prepare(
     cleaned = data_dir / "cleaned.tmp"
     cleaner, tally = Cleaner(language), Tally()
     try:
-        with cleaned.open("wb") as file:
+        with errors_name(data_dir), cleaned.open("wb") as file:
             _clean(sources, cleaner, tally, file)
         _refuse_empty(tally, corpus)
         fraction = val_fraction or (
@@ -159,32 +167,42 @@ def prepare(
                 f"at --val-fraction {fraction:g}; both sides need some. Give more text, or "
                 "another --val-fraction"
             )
-        with atomic_write(data_dir / VAL) as val, atomic_write(data_dir / TRAIN) as train:
+        # Renamed in the opposite order: the manifest last.
+        with (
+            errors_name(data_dir),
+            atomic_write(data_dir / MANIFEST) as manifest_file,
+            atomic_write(data_dir / VAL) as val,
+            atomic_write(data_dir / TRAIN) as train,
+        ):
             sizes, hashes = _split(cleaned, tally.places, fraction, train, val)
+            manifest = {
+                "corpus": corpus,
+                "built_in_sample": corpus == SAMPLE_NAME,
+                "fallback": fallback,
+                "sources": [source.described() for source in sources],
+                "language": language,
+                "seed": None,  # the split is a hash of the sentence
+                "val_fraction": fraction,
+                "lines": {
+                    "read": tally.read,
+                    "repaired": dict(cleaner.repaired),
+                    "dropped": dict(tally.dropped),
+                    "kept": tally.kept,
+                    "train": tally.kept - in_val,
+                    "val": in_val,
+                },
+                "characters": {"train": sizes[0], "val": sizes[1]},
+                "tatar_letter_share": round(tally.tatar_letters / max(tally.letters, 1), 4),
+                "sha256": {TRAIN: hashes[0], VAL: hashes[1]},
+                "key": corpus_key([s.sha256 for s in sources], language, val_fraction),
+            }
+            manifest_file.write(json_bytes(manifest))
+            # A full disk must show before the first of the three is renamed.
+            for whole in (train, val, manifest_file):
+                whole.flush()
+                os.fsync(whole.fileno())
     finally:
         cleaned.unlink(missing_ok=True)
-    manifest = {
-        "corpus": corpus,
-        "built_in_sample": corpus == SAMPLE_NAME,
-        "fallback": fallback,
-        "sources": [source.described() for source in sources],
-        "language": language,
-        "seed": None,  # the split is a hash of the sentence
-        "val_fraction": fraction,
-        "lines": {
-            "read": tally.read,
-            "repaired": dict(cleaner.repaired),
-            "dropped": dict(tally.dropped),
-            "kept": tally.kept,
-            "train": tally.kept - in_val,
-            "val": in_val,
-        },
-        "characters": {"train": sizes[0], "val": sizes[1]},
-        "tatar_letter_share": round(tally.tatar_letters / max(tally.letters, 1), 4),
-        "sha256": {TRAIN: hashes[0], VAL: hashes[1]},
-        "key": corpus_key([s.sha256 for s in sources], language, val_fraction),
-    }
-    write_json(data_dir / MANIFEST, manifest)
     return manifest, tally
 
 
@@ -260,7 +278,4 @@ def _split(
             files[side].write(line)
             digests[side].update(line)
             sizes[side] += len(line.decode("utf-8")) - 1
-    for file in files:  # a full disk must show before the first of the two is renamed
-        file.flush()
-        os.fsync(file.fileno())
     return sizes, [digest.hexdigest() for digest in digests]

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from config import KNOWN_SHA256
 from pipeline.errors import DownloadError, NotAvailable, TatarGPTError
-from pipeline.files import read_json, sha256_of, shown, sync_folder, write_json
+from pipeline.files import errors_name, read_json, sha256_of, shown, sync_folder, write_json
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 30.0
 # Seconds before the second, third, fourth and fifth try.
@@ -251,6 +251,7 @@ def _receive(answer: requests.Response, part: _Part, start: int, total: int | No
         part.discard()
         part.remember(answer.headers, total)
     with (
+        errors_name(part.path),
         part.path.open("ab" if start else "wb") as file,
         # disable=None: no bar where the output is no terminal.
         tqdm(total=total, initial=start, unit="B", unit_scale=True, disable=None) as bar,

@@ -57,10 +57,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, value: Any) -> None:
+def json_bytes(value: Any) -> bytes:
+    """A value as our JSON files hold it."""
     text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+    return text.encode("utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
     with atomic_write(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(json_bytes(value))
 
 
 def read_json(path: Path) -> Any:
