@@ -13,8 +13,9 @@ import time
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from config import REFERENCE_PROMPTS, ModelConfig, TrainConfig
+from config import PRESETS, REFERENCE_PROMPTS, ModelConfig, TrainConfig
 from model import GPT, IGNORE_INDEX
 from pipeline import flags
 from pipeline.batches import TrainingRows, check_lengths, evaluation_rows
@@ -65,12 +66,13 @@ def main(argv: list[str] | None = None) -> int:
             print(f"Stage 3: the run in {shown(folder.path)}/ is finished, nothing is left to do.")
             return DONE
     else:
+        preset = PRESETS.get(asked.preset, PRESETS["base"])  # auto: all its choices share a context
+        check_lengths(text.train, text.val, preset.model.block_size)
         compute = choose_compute(asked.device, asked.dtype)
         print(f"Stage 3: measuring a step on {compute.describe()}")
         task = Task(len(text.train), len(text.val), text.vocab_size, text.corpus.is_sample)
         plan = make_plan(given, task, compute)
         record = record_of(plan, given, text, compute)
-    check_lengths(text.train, text.val, plan.model.block_size)
 
     guessing = unigram_loss(text.train, text.val, text.vocab_size)
     announce(plan, text, compute, guessing)
@@ -194,11 +196,9 @@ def train(
             log = evaluate or state.step % log_interval == 0
             if not (log or save):
                 continue
-            if not math.isfinite(train_loss):
-                raise TrainingError(
-                    f"the loss is {float(train_loss)} at step {state.step}. {folder.saved()} Try a "
-                    "lower --learning-rate, or --dtype float32, with --force"
-                )
+            # A scaler meets infinite gradients by leaving out the step and scaling less.
+            healthy = scaler.is_enabled() or math.isfinite(gradient_norm)
+            require_finite(train_loss if healthy else gradient_norm, state.step, folder)
 
             # -------------------------------------------------------- log, evaluate, save
             now = time.monotonic()
@@ -206,6 +206,7 @@ def train(
             score = None
             if evaluate:
                 score = text.score(total_nats(model, *val_rows, compute))
+                require_finite(score.loss, state.step, folder)
                 state.count_evaluation(score.loss)
             state.seconds = seconds_before + time.monotonic() - started
             if log:
@@ -218,7 +219,9 @@ def train(
                         "val_loss": score and score.loss,
                         "bits_per_byte": score and score.bits_per_byte,
                         "learning_rate": learning_rate,
-                        "gradient_norm": float(gradient_norm),
+                        "gradient_norm": float(gradient_norm)
+                        if math.isfinite(gradient_norm)
+                        else None,
                         "tokens_per_second": speed,
                         "seconds": state.seconds,
                     }
@@ -242,6 +245,15 @@ def train(
     progress.close()
     finish(state, text, folder, record, guessing)
     return DONE
+
+
+def require_finite(value: Tensor | float, step: int, folder: RunFolder) -> None:
+    """Stop before a model that has come apart is saved over the last good one."""
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"loss or gradient became {float(value)} at step {step}. {folder.saved()} Try a lower "
+            "--learning-rate, or --dtype float32, with --force"
+        )
 
 
 def is_out_of_patience(state: TrainingState, config: TrainConfig) -> bool:

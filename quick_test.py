@@ -7,19 +7,19 @@ Exit code 0 only if all of it worked.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import Any
 
 from config import REFERENCE_PROMPTS, REFERENCE_SENTENCES
 from pipeline.command import command
+from pipeline.flags import Parser
 
 TEMPERATURES = (0.3, 0.8, 1.5)
 
 
 @command
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Try a trained model.")
+    parser = Parser(description="Try a trained model.")
     parser.add_argument("--model", default="models/best_model.pt", metavar="FILE")
     parser.add_argument("--tokenizer", default="tokenizer", metavar="DIR")
     parser.add_argument("--device", default=None, help="cpu, cuda or mps (default: the best)")

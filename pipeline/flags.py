@@ -12,7 +12,9 @@ from typing import Any, NoReturn
 from config import ConfigError, flag_name
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Raises ConfigError where argparse would print its usage and exit."""
+
     def error(self, message: str) -> NoReturn:
         raise ConfigError([f"{message} (see --help)"])
 
@@ -28,7 +30,7 @@ def parse(
     `sections` maps a configuration class to the fields that become flags (None: all of them).
     Raises ConfigError with every unknown flag and every value that has the wrong type.
     """
-    parser = _Parser(
+    parser = Parser(
         prog=prog,
         description=description,
         allow_abbrev=False,
