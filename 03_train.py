@@ -52,14 +52,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     asked = TrainConfig(**{name: value for name, value in given.items() if name != "dropout"})
     folder = RunFolder(asked.out_dir)
-    if asked.resume:
-        folder.read()
-    elif not asked.force:
+    record = folder.read() if asked.resume else {}
+    if not (asked.resume or asked.force):
         folder.refuse_if_used()
     text = load_training_text(asked.data_dir, asked.tokenizer_dir)
 
     if asked.resume:
-        record = folder.read()
         plan = resumed_plan(record, given, text.hashes)
         compute = choose_compute(plan.train.device, plan.train.dtype)
         if record["finished"]:
@@ -300,9 +298,10 @@ def finish(
         print(f"  Stopped early: no better validation loss since step {state.best_step:,}.")
     if best.loss >= guessing:
         print(
-            f"\n  !!! THE MODEL HAS LEARNT NOTHING USEFUL: its validation loss is {best.loss:.3f}, and\n"
-            f"  !!! guessing by frequency alone gives {guessing:.3f}. Train longer, or with a higher\n"
-            "  !!! --learning-rate.\n"
+            "\n  !!! THE MODEL HAS LEARNT NOTHING USEFUL: "
+            f"its validation loss is {best.loss:.3f},\n"
+            f"  !!! and guessing by frequency alone gives {guessing:.3f}. "
+            "Train longer, or with a higher\n  !!! --learning-rate.\n"
         )
     print(
         f"  Done: {state.step:,} steps in {duration(state.seconds)}; best validation loss "
