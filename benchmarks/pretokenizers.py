@@ -15,9 +15,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from pipeline.tokenizer import new_tokenizer, train_tokenizer
+from pipeline.tokenizer import SPLIT_PATTERN, new_tokenizer, train_tokenizer
 
-GPT2 = r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+GPT2 = SPLIT_PATTERN
 GPT2_DIGITS_APART = GPT2.replace(r"\p{N}+", r"\p{N}", 1)
 HYPHENATED = GPT2.replace(r"\p{L}+", r"\p{L}+(?:-\p{L}+)*", 1)
 MARK_WITH_WORD = (
