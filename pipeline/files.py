@@ -68,14 +68,17 @@ def write_json(path: Path, value: Any) -> None:
         file.write(json_bytes(value))
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file of ours. Raises TatarGPTError if it is not JSON."""
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of ours. Raises TatarGPTError if there is something else."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("it holds no JSON object")
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are such
         raise TatarGPTError(
             f"{shown(path)} is damaged ({error}). Delete it, or make it anew with --force"
         ) from None
+    return value
 
 
 def sha256_of(path: Path) -> str:
