@@ -53,10 +53,12 @@ def main(argv: list[str] | None = None) -> int:
             f"vocabulary has {tokenizer.get_vocab_size():,}, and stage 3 follows it."
         )
 
-    keep_replaced(config.tokenizer_dir)
     path = config.tokenizer_dir / "tokenizer.json"
+    content = tokenizer.to_str(pretty=True).encode("utf-8")
+    if path.is_file() and path.read_bytes() != content:
+        keep_replaced(config.tokenizer_dir)
     with atomic_write(path) as file:
-        file.write(tokenizer.to_str(pretty=True).encode("utf-8"))
+        file.write(content)
     tokenizer, facts = load_tokenizer(config.tokenizer_dir)
     facts |= settings | {"key": key, "corpus": corpus.name}
     facts["special_tokens"] = list(SPECIAL_TOKENS)
@@ -82,12 +84,11 @@ def is_up_to_date(folder: Path, key: str) -> bool:
 def keep_replaced(folder: Path) -> None:
     """Copy a tokenizer that is about to be replaced to replaced/<hash>/: a model may need it."""
     path = folder / "tokenizer.json"
-    if path.is_file():
-        copy = folder / "replaced" / sha256_of(path)[:12]
-        for old in (path, folder / "config.json"):
-            if old.is_file():
-                with atomic_write(copy / old.name) as file:
-                    file.write(old.read_bytes())
+    copy = folder / "replaced" / sha256_of(path)[:12]
+    for old in (path, folder / "config.json"):
+        if old.is_file():
+            with atomic_write(copy / old.name) as file:
+                file.write(old.read_bytes())
 
 
 def measure(tokenizer: Tokenizer, val_path: Path) -> dict[str, Any]:
