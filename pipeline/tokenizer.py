@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from config import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID
+from config import BOS_ID, EOS_ID, MAX_VOCAB_SIZE, PAD_ID, SPECIAL_TOKENS, UNK_ID
 from pipeline.errors import TokenizerError
 from pipeline.files import read_json, sha256_of, shown
 
@@ -78,6 +78,11 @@ def load_tokenizer(tokenizer_dir: str | Path = "tokenizer") -> tuple[Tokenizer, 
                 f"{shown(path)} has no {token} as id {token_id}, so it is not a tokenizer of this "
                 "project. Make one with: python 02_train_tokenizer.py --force"
             )
+    if tokenizer.get_vocab_size() > MAX_VOCAB_SIZE:
+        raise TokenizerError(
+            f"{shown(path)} has {tokenizer.get_vocab_size():,} tokens, and at most "
+            f"{MAX_VOCAB_SIZE:,} will do. Make one with: python 02_train_tokenizer.py --force"
+        )
     tokenizer.encode_special_tokens = True
     _replace_lone_surrogates(tokenizer)
     config_path = folder / "config.json"
