@@ -44,13 +44,13 @@ def cached_tokens(
     path = text_path.parent / "cache" / name
     if path.is_file():
         try:
-            return np.load(path, mmap_mode="r")
+            return np.lib.format.open_memmap(path, mode="r")
         except (ValueError, OSError):
             print(f"  {shown(path)} is damaged; making it anew")
     for stale in path.parent.glob(f"{text_path.stem}-*.npy"):
         stale.unlink(missing_ok=True)
     _write_tokens(path, encode_sentences(tokenizer, read_sentences(text_path)))
-    return np.load(path, mmap_mode="r")
+    return np.lib.format.open_memmap(path, mode="r")
 
 
 def encode_sentences(tokenizer: Tokenizer, sentences: Iterable[str]) -> Iterator[TokenIds]:
