@@ -1,0 +1,64 @@
+"""AdamW's groups and the learning rate over a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+
+from config import PRESETS, ModelConfig, TrainConfig
+from model import GPT
+from pipeline.optimizer import learning_rate_at, make_optimizer
+
+RUN = TrainConfig(max_iters=105, warmup_iters=4, learning_rate=1e-2, min_lr=1e-3)
+
+
+def test_recipe_of_base() -> None:
+    base = PRESETS["base"].train
+    assert base == TrainConfig()
+    assert (base.learning_rate, base.min_lr, base.warmup_iters) == (3e-4, 3e-5, 100)
+    assert (base.batch_size, base.grad_accum, base.max_iters) == (32, 4, 10_000)
+    assert (base.weight_decay, base.grad_clip) == (0.1, 1.0)
+
+
+def test_learning_rate_rises_falls_and_ends_at_its_lowest() -> None:
+    curve = [learning_rate_at(step, RUN) for step in range(105)]
+    assert curve[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
+    assert curve[4] == max(curve) == pytest.approx(0.01)
+    assert all(later < earlier for earlier, later in itertools.pairwise(curve[4:]))
+    assert curve[54] == pytest.approx((1e-2 + 1e-3) / 2)  # half way down the cosine
+    assert curve[29] == pytest.approx(1e-3 + 9e-3 * (1 + 0.5**0.5) / 2)
+    assert curve[104] == pytest.approx(1e-3)
+
+
+def test_learning_rate_without_warm_up_starts_at_its_peak() -> None:
+    run = dataclasses.replace(RUN, warmup_iters=0)
+    assert learning_rate_at(0, run) == pytest.approx(1e-2)
+    assert learning_rate_at(0, dataclasses.replace(run, max_iters=1)) == pytest.approx(1e-2)
+
+
+def test_only_matrices_decay() -> None:
+    model = GPT(ModelConfig(2, 2, 32, 16, 50))
+    optimizer = make_optimizer(model, dataclasses.replace(RUN, weight_decay=0.5))
+    grouped = [p for group in optimizer.param_groups for p in group["params"]]
+    assert len(grouped) == len(set(map(id, grouped))) == len(list(model.parameters()))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        kept = 1 - 1e-2 * 0.5 if parameter.dim() == 2 else 1.0
+        torch.testing.assert_close(parameter.detach(), before[name] * kept, msg=name)
+
+
+def test_moments_are_gpt_3s() -> None:
+    optimizer = make_optimizer(GPT(ModelConfig(1, 1, 8, 8, 20)), RUN)
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert all(group["betas"] == (0.9, 0.95) for group in optimizer.param_groups)
+
+
+def test_a_minimum_above_the_peak_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"--min-lr 0\.1: must be at most --learning-rate"):
+        TrainConfig(learning_rate=1e-2, min_lr=0.1)
