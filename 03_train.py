@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     given = flags.parse(
         argv, "Stage 3: train the model.", {TrainConfig: None, ModelConfig: ("dropout",)}
     )
-    asked = TrainConfig(**{name: value for name, value in given.items() if name != "dropout"})
+    asked = TrainConfig.given({k: v for k, v in given.items() if k != "dropout"})
     folder = RunFolder(asked.out_dir)
     record = folder.read() if asked.resume else {}
     if not (asked.resume or asked.force):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 PROJECT_DIR = Path(__file__).resolve().parent
 
@@ -117,6 +117,11 @@ class Checked:
         problems += self.conflicts()
         if problems:
             raise ConfigError(problems)
+
+    @classmethod
+    def given(cls, values: dict[str, Any]) -> Self:
+        """A configuration with these values, and the defaults that go with them."""
+        return cls(**values)
 
     def conflicts(self) -> list[str]:
         """Problems between fields, a line each."""
@@ -235,6 +240,12 @@ class TrainConfig(Checked):
     )
     patience: int | None = setting(None, "stop after so many evaluations without a new best", low=1)
     force: bool = setting(False, "overwrite the run in --out-dir")
+
+    @classmethod
+    def given(cls, values: dict[str, Any]) -> Self:
+        """What is not given is as the preset has it: its rates differ from those of `base`."""
+        preset = PRESETS.get(values.get("preset", "base"))
+        return cls(**(vars(preset.train) if preset else {}) | values)
 
     def conflicts(self) -> list[str]:
         problems = []

@@ -18,6 +18,7 @@ from config import (
     DEFAULT_CORPUS,
     PROJECT_DIR,
     SAMPLE_NAME,
+    Checked,
     CorpusConfig,
     ModelConfig,
     TokenizerConfig,
@@ -31,7 +32,7 @@ from pipeline.files import read_json, shown
 
 @command
 def main(argv: list[str] | None = None) -> int:
-    sections: dict[type, tuple[str, ...] | None] = {
+    sections: dict[type[Checked], tuple[str, ...] | None] = {
         CorpusConfig: None,
         TokenizerConfig: None,
         TrainConfig: None,

@@ -9,7 +9,7 @@ import typing
 from pathlib import Path
 from typing import Any, NoReturn
 
-from config import ConfigError, flag_name
+from config import Checked, ConfigError, flag_name
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
 def parse(
     argv: list[str] | None,
     description: str,
-    sections: dict[type, tuple[str, ...] | None],
+    sections: dict[type[Checked], tuple[str, ...] | None],
     prog: str | None = None,
 ) -> dict[str, Any]:
     """The flags that were given, by field name, converted to the fields' types.
@@ -58,7 +58,7 @@ def parse(
     for config_class in sections:
         own = {f.name for f in dataclasses.fields(config_class)}
         try:
-            config_class(**{k: v for k, v in values.items() if k in own})
+            config_class.given({k: v for k, v in values.items() if k in own})
         except ConfigError as error:
             problems += [line for line in error.problems if line not in problems]
     if problems:
