@@ -104,12 +104,13 @@ def is_allowed(field: dataclasses.Field[Any], value: Any) -> bool:
     )
 
 
+@dataclass(frozen=True)
 class Checked:
     """Base of the configurations: checks every field when one is made."""
 
     def __post_init__(self) -> None:
         problems = []
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+        for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is not None and not is_allowed(field, value):
                 allowed = allowed_values(field)
