@@ -44,14 +44,14 @@ class TrainingState:
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint so that a crash leaves the old file or the new one."""
-    try:
-        with atomic_write(path) as file:
+    with atomic_write(path) as file:
+        try:
             torch.save({"format": FORMAT, **content}, file)
-    except RuntimeError as error:
-        # PyTorch's zip writer wraps what the file raised (a full disk, most often).
-        if isinstance(error.__context__, OSError):
-            raise error.__context__ from None
-        raise
+        except RuntimeError as error:
+            # PyTorch's zip writer wraps what the file raised (a full disk, most often).
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("wb") as file:
+        with errors_name(path), temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
