@@ -48,28 +48,27 @@ class Outcome(NamedTuple):
 
 
 class Terminal(io.StringIO):
-    """Standard output; sends this process a signal when a line with `at` is printed."""
+    """Standard output at which someone sits who presses Ctrl-C on reading certain words."""
 
-    def __init__(self, at: str | None = None, number: int = signal.SIGTERM) -> None:
+    def __init__(self, *interrupt_at: str) -> None:
         super().__init__()
-        self.at = at
-        self.number = number
+        self.waiting_for = list(interrupt_at)
 
     def write(self, text: str) -> int:
         written = super().write(text)
-        if self.at and self.at in text:
-            self.at = None
-            signal.raise_signal(self.number)
+        if self.waiting_for and self.waiting_for[0] in text:
+            self.waiting_for.pop(0)
+            signal.raise_signal(signal.SIGINT)
         return written
 
 
-def call(script: str, *arguments: object, interrupt_at: str | None = None) -> Outcome:
+def call(script: str, *arguments: object, interrupt_at: tuple[str, ...] = ()) -> Outcome:
     """Run a script's main in this process: call("03_train", "--preset", "tiny").
 
-    With `interrupt_at`, SIGTERM arrives when a line that holds this text is printed.
+    SIGINT arrives when each text of `interrupt_at` is printed, one after the other.
     """
     main = importlib.import_module(script).main
-    out, err = Terminal(interrupt_at), io.StringIO()
+    out, err = Terminal(*interrupt_at), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main([str(argument) for argument in arguments])
     return Outcome(code, out.getvalue(), err.getvalue())
@@ -155,7 +154,7 @@ class Workspace:
             *more,
         )
 
-    def stage3(self, *more: object, interrupt_at: str | None = None) -> Outcome:
+    def stage3(self, *more: object, interrupt_at: tuple[str, ...] = ()) -> Outcome:
         return call(
             "03_train", *self.folders(), "--device", "cpu", *more, interrupt_at=interrupt_at
         )
@@ -197,10 +196,21 @@ class Workspace:
         compute = choose_compute("cpu", config.dtype)
         RunFolder(self.models).begin(record_of(plan, asked, text, compute))
 
-    def train(self, model: dict[str, Any] | None = None, **train: Any) -> Outcome:
+    def train(
+        self,
+        model: dict[str, Any] | None = None,
+        *,
+        interrupt_at: tuple[str, ...] = (),
+        **train: Any,
+    ) -> Outcome:
         """Train a model of 30,000 parameters from step 0."""
         self.begin(model, **train)
-        return self.stage3("--resume")
+        return self.stage3("--resume", interrupt_at=interrupt_at)
+
+    def checkpoint(self, name: str = "last.pt") -> dict[str, Any]:
+        import torch
+
+        return torch.load(self.models / name, weights_only=True)
 
 
 @pytest.fixture(scope="session")
