@@ -149,7 +149,8 @@ def resume_from(
     try:
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
-        scaler.load_state_dict(content["scaler"] if scaler.is_enabled() else {})
+        if content["scaler"]:  # a run that moved to float16 starts with the scaler's default
+            scaler.load_state_dict(content["scaler"])
         torch.set_rng_state(content["random_states"]["cpu"])
         # A run that moved to another kind of device has no state for it: it keeps the seed's.
         if device.type == "cuda" and "cuda" in content["random_states"]:
