@@ -262,7 +262,8 @@ def in_words(state: TrainingState, score: Score) -> str:
     best = "best so far" if state.best_step == state.step else f"best: {state.best_val_loss:.4f}"
     return (
         f"  step {state.step:,}: validation loss {score.loss:.4f} ({best}), perplexity "
-        f"{score.perplexity:.1f}, {score.bits_per_byte:.3f} bits a byte, {state.seconds:,.0f} s"
+        f"{score.perplexity:.1f}, {score.bits_per_character:.3f} bits a character, "
+        f"{score.bits_per_byte:.3f} a byte, {state.seconds:,.0f} s"
     )
 
 

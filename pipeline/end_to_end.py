@@ -16,6 +16,7 @@ from typing import Any
 
 from config import (
     DEFAULT_CORPUS,
+    LEIPZIG_LARGEST,
     PROJECT_DIR,
     SAMPLE_NAME,
     Checked,
@@ -44,8 +45,10 @@ def main(argv: list[str] | None = None) -> int:
     out_dir = given.get("out_dir", TrainConfig().out_dir)
     data_dir = given.get("data_dir", TrainConfig().data_dir)
     tokenizer_dir = given.get("tokenizer_dir", TrainConfig().tokenizer_dir)
-    begun = (out_dir / "run.json").is_file()
-    if (out_dir / "best_model.pt").is_file() and not begun and not given.get("force"):
+    begun = not given.get("force") and (out_dir / "run.json").is_file()
+    if begun:
+        refuse_another_corpus(read_json(out_dir / "run.json")["corpus"], given, out_dir)
+    elif (out_dir / "best_model.pt").is_file() and not given.get("force"):
         raise TrainingError(
             f"{shown(out_dir / 'best_model.pt')} was trained elsewhere and would be overwritten. "
             "Try it with quick_test.py; overwrite it with --force; or name another folder: "
@@ -53,12 +56,9 @@ def main(argv: list[str] | None = None) -> int:
         )
 
     corpus = {name: value for name, value in given.items() if name != "fallback_sample"}
-    is_default = given.get("corpora", (DEFAULT_CORPUS,)) == (DEFAULT_CORPUS,)
-    if is_default and not (given.get("sample") or given.get("input")):
+    if DEFAULT_CORPUS in corpora_asked_for(given):
         corpus["fallback_sample"] = True
-    training = {"preset": "auto"} | given
-    if begun and not given.get("force"):
-        training["resume"] = True
+    training = given | {"resume": True} if begun else {"preset": "auto"} | given
     stages = {
         "01_prepare_data.py": flags.as_argv(corpus, CorpusConfig),
         "02_train_tokenizer.py": flags.as_argv(given, TokenizerConfig),
@@ -80,6 +80,28 @@ def main(argv: list[str] | None = None) -> int:
     print_summary(read_json(data_dir / "manifest.json"), read_json(out_dir / "run.json"), out_dir)
     print("  cost         " + "\n               ".join(costs))
     return DONE
+
+
+def corpora_asked_for(given: dict[str, Any]) -> tuple[str, ...]:
+    """Names of the corpora that these flags may lead to."""
+    if given.get("sample"):
+        return (SAMPLE_NAME,)
+    if files := given.get("input"):
+        return (" + ".join(Path(file).name for file in files),)
+    if (names := given.get("corpora", (DEFAULT_CORPUS,))) == (DEFAULT_CORPUS,):
+        return (DEFAULT_CORPUS, SAMPLE_NAME)  # the sample stands in where there is no server
+    return (" + ".join(LEIPZIG_LARGEST if names == ("all",) else names),)
+
+
+def refuse_another_corpus(trained_on: str, given: dict[str, Any], out_dir: Path) -> None:
+    """Raise TrainingError before data/ and tokenizer/ of a trained model are replaced."""
+    names = corpora_asked_for(given)
+    if trained_on not in names:
+        raise TrainingError(
+            f"{shown(out_dir)}/ holds a model trained on {trained_on}, and this command trains on "
+            f"{names[0]}. Replace corpus, tokenizer and model with --force, or keep all three: "
+            "--data-dir, --tokenizer-dir and --out-dir name other folders"
+        )
 
 
 def run_script(script: str, arguments: list[str]) -> tuple[int, str]:

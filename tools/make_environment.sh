@@ -45,12 +45,12 @@ torch="$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' "$here/requirements.txt")"
 if ! "$python" -c "import importlib.metadata as m, sys; sys.exit(m.version('torch').split('+')[0] != '${torch#*==}')" 2>/dev/null; then
     if [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
         echo "Installing PyTorch, CPU build (about 190 MB to download; no NVIDIA GPU was found)"
-        "$python" -m pip install --quiet --no-deps --retries 1 --timeout 20 \
+        "$python" -m pip install --no-deps --retries 1 --timeout 20 \
             --index-url https://download.pytorch.org/whl/cpu "$torch" ||
             echo "The CPU build cannot be reached: taking PyPI's, which brings CUDA libraries (about 3 GB)"
     fi
 fi
-echo "Installing what else is needed (about 150 MB to download, 1.8 GB on the disk in all)"
+echo "Installing what else is needed (about 160 MB to download, 1.8 GB on the disk in all)"
 arguments=()
 for file in "${files[@]}"; do arguments+=(-r "$file"); done
 "$python" -m pip install --retries 3 "${arguments[@]}" | { grep --line-buffered -E "^(Downloading|Installing|Successfully)" || true; } |

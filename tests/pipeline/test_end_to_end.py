@@ -171,3 +171,13 @@ def test_an_environment_that_is_there_is_not_installed_again(project: Project) -
     script = project.path / "tools/make_environment.sh"
     result = project.start(["bash", str(script), "requirements.txt"], None)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_another_corpus_does_not_replace_what_a_model_needs(trained: tuple[Project, str]) -> None:
+    project, _ = trained
+    before = hashes(project.path / "data") | hashes(project.path / "tokenizer")
+    result = project.run("--corpora", "tat_news_2015_1M")
+    assert result.returncode == 2
+    assert "built-in sample" in result.stderr
+    assert "tat_news_2015_1M" in result.stderr
+    assert hashes(project.path / "data") | hashes(project.path / "tokenizer") == before
