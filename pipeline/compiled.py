@@ -19,7 +19,7 @@ def loss_function(model: GPT, compiled: bool) -> LossFunction:
     Compiling fails on some machines (no C++ compiler, no OpenMP): then one warning is printed and
     the model runs as it is.
     """
-    forward: Callable[..., Any] = torch.compile(model, dynamic=False) if compiled else model
+    forward: Callable[..., Any] = model
     proven = not compiled
 
     def loss(inputs: Tensor, targets: Tensor) -> Tensor:
@@ -28,9 +28,11 @@ def loss_function(model: GPT, compiled: bool) -> LossFunction:
             return forward(inputs, targets)[1]
         random_state = torch.get_rng_state()
         try:
+            # Preparing raises too, on a system or a Python that the compiler does not support.
+            forward = torch.compile(model, dynamic=False)
             result = forward(inputs, targets)[1]
         except Exception as error:  # whatever the compiler's layers raise
-            reason = str(error).strip().splitlines()[0][:200]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             print(f"  Warning: torch.compile does not work here ({reason}); going on without it.")
             torch.set_rng_state(random_state)
             forward = model
