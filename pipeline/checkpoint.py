@@ -78,7 +78,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"{shown(path)} is a checkpoint of another program. This one reads what 03_train.py "
             "writes"
         )
-    if content.get("format", 0) > FORMAT:
+    if content.get("format", 0) not in range(FORMAT + 1):
         raise CheckpointError(
             f"{shown(path)} has format {content['format']}, and this version reads up to {FORMAT}. "
             "Update the project"
@@ -104,16 +104,16 @@ def build_model(content: dict[str, Any], path: Path) -> GPT:
     try:
         model = GPT(ModelConfig(**content["config"]))
         model.load_state_dict(content["model"])
+        model.card = content["card"] | {
+            "step": content["step"],
+            **({"val_loss": content["val_loss"]} if "val_loss" in content else {}),
+            "tokenizer_sha256": content["tokenizer_sha256"],
+        }
     except (TypeError, AttributeError, RuntimeError, ConfigError):
         raise CheckpointError(
             f"{shown(path)} holds a network of another shape than it says. Copy it anew, or train "
             "one with: python 03_train.py --force"
         ) from None
-    model.card = content["card"] | {
-        "step": content["step"],
-        **({"val_loss": content["val_loss"]} if "val_loss" in content else {}),
-        "tokenizer_sha256": content["tokenizer_sha256"],
-    }
     return model
 
 
