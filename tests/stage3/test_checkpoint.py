@@ -1,0 +1,134 @@
+"""Checkpoint files: whole or not there, and nothing in them that runs."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from config import ModelConfig
+from model import GPT
+from pipeline.checkpoint import (
+    FORMAT,
+    build_model,
+    load_checkpoint,
+    model_content,
+    save_checkpoint,
+)
+from pipeline.errors import CheckpointError, ModelNotFoundError
+
+CONFIG = ModelConfig(1, 1, 16, 16, 50)
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    torch.manual_seed(0)
+    return model_content(GPT(CONFIG), "f" * 64, 7, {"corpus": "circle"})
+
+
+def test_a_model_comes_back_as_it_was(content: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "model.pt"
+    save_checkpoint(path, content | {"val_loss": 1.5})
+    model = build_model(load_checkpoint(path), path)
+    assert model.config == CONFIG
+    assert model.card == {
+        "corpus": "circle", "step": 7, "val_loss": 1.5, "tokenizer_sha256": "f" * 64
+    }  # fmt: skip
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, content["model"][name])
+    assert [file.name for file in path.parent.iterdir()] == ["model.pt"]
+
+
+class Unwritable:
+    def __reduce__(self) -> Any:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_write_that_fails_leaves_the_old_file(content: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    save_checkpoint(path, content)
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(path, content | {"later": Unwritable()})
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="is not there"):
+        load_checkpoint(tmp_path / "model.pt")
+    with pytest.raises(ModelNotFoundError):
+        load_checkpoint(tmp_path)  # a folder is no model
+
+
+@pytest.mark.parametrize("later", [FORMAT + 1, "another"])
+def test_a_later_format_is_refused(later: Any, content: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(content | {"format": later}, path)
+    with pytest.raises(CheckpointError, match=f"has format {later}"):
+        load_checkpoint(path)
+
+
+class Command:
+    """What a malicious checkpoint holds: something that runs on loading."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("kind", ["torch", "pickle"])
+def test_nothing_in_a_file_is_ever_run(kind: str, content: dict[str, Any], tmp_path: Path) -> None:
+    path, trace = tmp_path / "model.pt", tmp_path / "it ran"
+    poisoned = content | {"card": Command(trace)}
+    if kind == "torch":
+        torch.save(poisoned, path)
+    else:
+        path.write_bytes(pickle.dumps(poisoned))
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_checkpoint(path)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"model": {}, "optimizer": {}, "model_args": {}, "iter_num": 5},
+        {"transformer.wte.weight": torch.zeros(3, 3)},
+        torch.zeros(3),
+        [1, 2, 3],
+        None,
+    ],
+)
+def test_checkpoints_of_other_programs_are_refused(foreign: Any, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(foreign, path)
+    with pytest.raises(CheckpointError, match="of another program"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {"n_layer": 2}},
+        {"config": {"n_layer": "two"}},
+        {"config": {"layers": 2}},
+        {"config": {"n_head": 3, "n_embd": 16}},
+        {"config": None},
+        {"model": {}},
+        {"model": None},
+        {"card": None},
+    ],
+)
+def test_contents_that_contradict_themselves_are_refused(
+    change: dict[str, Any], content: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "model.pt"
+    save_checkpoint(path, content | change)
+    with pytest.raises(CheckpointError, match=r"model\.pt holds a network of another shape"):
+        build_model(load_checkpoint(path), path)
