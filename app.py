@@ -71,12 +71,12 @@ def build_page(model_path: str, tokenizer_dir: str) -> Any:
         gr.Markdown(
             "# Татар GPT\n"
             "Җөмләнең башын языгыз — модель аны дәвам итә. Ул сорауларга җавап бирми, бары тик "
-            f"текстны дәвам итә.\n\nКорпус: {model.card.get('corpus', '—')}"
+            f"текстны гына дәвам итә.\n\nКорпус: {model.card.get('corpus', '—')}"
         )
         prompt = gr.Textbox(label="Җөмләнең башы", value=REFERENCE_PROMPTS[1], lines=2)
         with gr.Row():
             temperature = gr.Slider(0, 2, value=0.8, step=0.1, label="Кыюлык")
-            length = gr.Slider(10, 200, value=60, step=10, label="Озынлык, токеннарда")
+            length = gr.Slider(10, 200, value=60, step=10, label="Озынлыгы (токеннар саны)")
         button = gr.Button("Дәвам итү", variant="primary")
         text = gr.Textbox(label="Текст", lines=6, buttons=["copy"])
         gr.Examples([[p] for p in REFERENCE_PROMPTS], [prompt], label="Үрнәкләр")
