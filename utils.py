@@ -111,12 +111,18 @@ def perplexity(model: GPT, tokenizer: Tokenizer, text: str) -> float:
 
 
 def check_tokenizer(model: GPT, tokenizer: Tokenizer, sha256: str | None = None) -> None:
-    """Raise TokenizerError unless this is the tokenizer that the model was trained with."""
-    sha256 = sha256 or getattr(tokenizer, "sha256", None) or _sha256_of(tokenizer)
+    """Raise TokenizerError unless this is the tokenizer that the model was trained with.
+
+    `sha256`: what the facts beside the tokenizer say of it, which must be true too.
+    """
     wanted = model.card.get("tokenizer_sha256")
-    if wanted is not None and sha256 != wanted:
+    if wanted is None:
+        return
+    own = getattr(tokenizer, "sha256", None) or sha256 or _sha256_of(tokenizer)
+    wrong = next((hash for hash in (own, sha256) if hash not in (None, wanted)), None)
+    if wrong is not None:
         raise TokenizerError(
-            f"the model was trained with tokenizer {wanted[:12]}, and this one is {sha256[:12]}. "
+            f"the model was trained with tokenizer {wanted[:12]}, and this one is {wrong[:12]}. "
             f"Use its own (a replaced one is kept in tokenizer/replaced/{wanted[:12]}/), or train "
             "the model anew"
         )
