@@ -74,7 +74,7 @@ def choose_token(
     logits[[PAD_ID, UNK_ID, BOS_ID]] = -math.inf  # never text
     if sampling.temperature == 0:
         return int(logits.argmax())
-    logits = logits / sampling.temperature
+    logits = (logits - logits.max()) / sampling.temperature  # at most 0: no overflow
     if sampling.top_k is not None and sampling.top_k < logits.numel():
         kth = logits.topk(sampling.top_k).values[-1]
         logits[logits < kth] = -math.inf
