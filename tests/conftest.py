@@ -25,7 +25,7 @@ from config import PROJECT_DIR, ModelConfig, TrainConfig
 
 # Each word is always followed by the next one: easy to learn, and hopeless for a unigram.
 # fmt: off
-CIRCLE = [
+WORDS = [
     "Казан", "шәһәре", "матур", "һәм", "зур", "башкала",
     "анда", "елга", "буенда", "яшел", "бакча", "үсә",
 ]
@@ -74,20 +74,15 @@ def call(script: str, *arguments: object, interrupt_at: tuple[str, ...] = ()) ->
     return Outcome(code, out.getvalue(), err.getvalue())
 
 
-def circle_sentences(count: int, seed: int, step: int = 1) -> list[str]:
-    """Sentences that walk round the circle of words from a random place on."""
+def known_sentences(count: int, seed: int, backwards: bool = False) -> list[str]:
+    """Sentences that go from a random word on to the last one."""
+    words = WORDS[::-1] if backwards else WORDS
     pick = random.Random(seed)
-    sentences = []
-    for _ in range(count):
-        start = pick.randrange(len(CIRCLE))
-        length = pick.randint(5, 10)
-        words = [CIRCLE[(start + step * i) % len(CIRCLE)] for i in range(length)]
-        sentences.append(" ".join(words) + ".")
-    return sentences
+    return [" ".join(words[pick.randrange(len(words) - 2) :]) + "." for _ in range(count)]
 
 
 def write_corpus(
-    data_dir: Path, train: list[str], val: list[str], name: str | None = "circle"
+    data_dir: Path, train: list[str], val: list[str], name: str | None = "primer"
 ) -> None:
     """data/ as stage 1 leaves it; without a manifest if `name` is None."""
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -225,7 +220,7 @@ def one_thread() -> None:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A learnable corpus and its tokenizer. Shared: copy it to change it."""
     workspace = Workspace(tmp_path_factory.mktemp("prepared"))
-    write_corpus(workspace.data, circle_sentences(400, seed=1), circle_sentences(60, seed=2))
+    write_corpus(workspace.data, known_sentences(400, seed=1), known_sentences(60, seed=2))
     outcome = workspace.stage2("--vocab-size", 320)
     assert outcome.code == 0, outcome.err
     return workspace
@@ -265,7 +260,7 @@ def corpus_writer() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def sentences() -> Callable[..., list[str]]:
-    return circle_sentences
+    return known_sentences
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ CONFIG = ModelConfig(1, 1, 16, 16, 50)
 @pytest.fixture
 def content() -> dict[str, Any]:
     torch.manual_seed(0)
-    return model_content(GPT(CONFIG), "f" * 64, 7, {"corpus": "circle"})
+    return model_content(GPT(CONFIG), "f" * 64, 7, {"corpus": "primer"})
 
 
 def test_a_model_comes_back_as_it_was(content: dict[str, Any], tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_model_comes_back_as_it_was(content: dict[str, Any], tmp_path: Path) -
     model = build_model(load_checkpoint(path), path)
     assert model.config == CONFIG
     assert model.card == {
-        "corpus": "circle", "step": 7, "val_loss": 1.5, "tokenizer_sha256": "f" * 64
+        "corpus": "primer", "step": 7, "val_loss": 1.5, "tokenizer_sha256": "f" * 64
     }  # fmt: skip
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, content["model"][name])

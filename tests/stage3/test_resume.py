@@ -249,7 +249,7 @@ def test_patience_is_remembered(
 ) -> None:
     whole, parts = (prepared.copy(tmp_path / name) for name in ("whole", "parts"))
     for workspace in (whole, parts):
-        corpus_writer(workspace.data, sentences(400, 1), sentences(60, 2, step=-1))
+        corpus_writer(workspace.data, sentences(400, 1), sentences(60, 2, backwards=True))
     settings: dict[str, Any] = {"max_iters": 300, "eval_interval": 10, "patience": 3}
     assert whole.train(**settings).code == 0
     best = whole.run["result"]["best_step"]

@@ -128,7 +128,7 @@ def test_run_json_says_what_was_asked_and_decided(fresh: Any) -> None:
     assert recipe["warmup_iters"] == 3
     tiny = PRESETS["tiny"].model
     assert run["model"] == vars(tiny) | {"vocab_size": workspace.vocab_size, "dropout": 0.05}
-    assert run["corpus"] == "circle"
+    assert run["corpus"] == "primer"
     text = load_training_text(workspace.data, workspace.tokenizer)
     assert run["hashes"] == text.hashes
     assert run["train_tokens"] == len(text.train)
@@ -184,7 +184,7 @@ def test_it_says_before_the_first_step_what_it_decided(fresh: Any) -> None:
     _, config = load_model(workspace.models / "best_model.pt", "cpu")
     parameters = GPT(config).parameter_count()
     for fact in (
-        f"circle (sha256 {run['hashes']['training text'][:12]})",
+        f"primer (sha256 {run['hashes']['training text'][:12]})",
         f"{facts['vocab_size']} tokens (sha256 {facts['sha256'][:12]})",
         f"{run['train_tokens']:,} training tokens",
         "tiny: 4 layers, 4 heads, 256 wide, context 256",
@@ -205,7 +205,7 @@ def test_each_evaluation_prints_the_loss_and_a_sample(fresh: Any) -> None:
     for row in (row for row in workspace.metrics if row["val_loss"] is not None):
         at = next(i for i, line in enumerate(lines) if f"step {row['step']}: " in line)
         assert f"validation loss {row['val_loss']:.4f}" in lines[at]
-        assert f"{row['bits_per_byte']:.3f} bits a byte" in lines[at]
+        assert f"{row['bits_per_byte']:.3f} a byte" in lines[at]
         assert lines[at + 1].startswith("    Казан")
     assert "Done: 30 steps" in lines[-1]
 
@@ -376,8 +376,8 @@ def test_metrics_are_json_that_any_program_reads(workspace: Any) -> None:
 def test_patience_stops_a_run_that_gets_no_better(
     workspace: Any, corpus_writer: Any, sentences: Any
 ) -> None:
-    # Validation text walks the circle backwards: the better the model, the worse it predicts it.
-    corpus_writer(workspace.data, sentences(400, 1), sentences(60, 2, step=-1))
+    # Validation text goes backwards: the better the model, the worse it predicts it.
+    corpus_writer(workspace.data, sentences(400, 1), sentences(60, 2, backwards=True))
     outcome = workspace.train(max_iters=300, eval_interval=10, patience=2)
     assert outcome.code == 0
     evaluated = [row for row in workspace.metrics if row["val_loss"] is not None]
@@ -393,7 +393,7 @@ def test_patience_stops_a_run_that_gets_no_better(
 def test_without_patience_it_goes_on_and_keeps_the_best(
     workspace: Any, corpus_writer: Any, sentences: Any
 ) -> None:
-    corpus_writer(workspace.data, sentences(400, 1), sentences(60, 2, step=-1))
+    corpus_writer(workspace.data, sentences(400, 1), sentences(60, 2, backwards=True))
     assert workspace.train(max_iters=100, eval_interval=10).code == 0
     assert workspace.metrics[-1]["step"] == 100
     losses = {r["step"]: r["val_loss"] for r in workspace.metrics if r["val_loss"] is not None}
