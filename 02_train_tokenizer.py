@@ -22,7 +22,13 @@ from pipeline.command import command
 from pipeline.errors import CorpusError
 from pipeline.files import atomic_write, read_json, sha256_of, sha256_of_json, shown, write_json
 from pipeline.prepared import load_corpus, read_sentences
-from pipeline.tokenizer import SPLIT_PATTERN, load_tokenizer, new_tokenizer, train_tokenizer
+from pipeline.tokenizer import (
+    SPLIT_PATTERN,
+    facts_of,
+    new_tokenizer,
+    open_tokenizer,
+    train_tokenizer,
+)
 
 
 @command
@@ -59,10 +65,9 @@ def main(argv: list[str] | None = None) -> int:
         keep_replaced(config.tokenizer_dir)
     with atomic_write(path) as file:
         file.write(content)
-    tokenizer, facts = load_tokenizer(config.tokenizer_dir)
-    facts |= settings | {"key": key, "corpus": corpus.name}
-    facts["special_tokens"] = list(SPECIAL_TOKENS)
-    facts |= measure(tokenizer, corpus.val_path)
+    tokenizer = open_tokenizer(path)
+    facts = facts_of(tokenizer) | settings | measure(tokenizer, corpus.val_path)
+    facts |= {"key": key, "corpus": corpus.name, "special_tokens": list(SPECIAL_TOKENS)}
     write_json(config.tokenizer_dir / "config.json", facts)
 
     print(f"  characters per token on the validation split: {facts['chars_per_token']:.3f}")

@@ -27,8 +27,8 @@ from pipeline.checkpoint import (
     save_checkpoint,
 )
 from pipeline.command import DONE, INTERRUPTED, command
-from pipeline.compiled import loss_function
-from pipeline.device import Compute, choose_compute
+from pipeline.compiled import LossFunction
+from pipeline.device import Compute, choose_compute, is_out_of_memory
 from pipeline.errors import TrainingError
 from pipeline.evaluate import Score, total_nats, unigram_loss
 from pipeline.files import shown, write_json
@@ -57,42 +57,43 @@ def main(argv: list[str] | None = None) -> int:
         folder.refuse_if_used()
     text = load_training_text(asked.data_dir, asked.tokenizer_dir)
 
-    if asked.resume:
-        plan = resumed_plan(record, given, text.hashes)
-        compute = choose_compute(plan.train.device, plan.train.dtype)
-        if record["finished"]:
-            print(f"Stage 3: the run in {shown(folder.path)}/ is finished, nothing is left to do.")
-            return DONE
-    else:
-        preset = PRESETS.get(asked.preset, PRESETS["base"])  # auto: all its choices share a context
-        check_lengths(text.train, text.val, preset.model.block_size)
-        compute = choose_compute(asked.device, asked.dtype)
-        print(f"Stage 3: measuring a step on {compute.describe()}")
-        task = Task(len(text.train), len(text.val), text.vocab_size, text.corpus.is_sample)
-        plan = make_plan(given, task, compute)
-        record = record_of(plan, given, text, compute)
-
-    guessing = unigram_loss(text.train, text.val, text.vocab_size)
-    announce(plan, text, compute, guessing)
-    if not asked.resume:
-        folder.begin(record)
-    elif not folder.last.is_file():
-        print("  The run was begun, but nothing was saved yet: starting at step 0.")
+    compute = choose_compute(asked.device, asked.dtype)
     try:
+        if asked.resume:
+            plan = resumed_plan(record, given, text.hashes)
+            if record["finished"]:
+                print(f"Stage 3: the run in {shown(folder.path)}/ is finished. Nothing is to do.")
+                return DONE
+            compute = choose_compute(plan.train.device, plan.train.dtype)
+        else:
+            preset = PRESETS.get(asked.preset, PRESETS["base"])  # auto: its choices share a context
+            check_lengths(text.train, text.val, preset.model.block_size)
+            print(f"Stage 3: measuring a step on {compute.describe()}")
+            task = Task(len(text.train), len(text.val), text.vocab_size, text.corpus.is_sample)
+            plan = make_plan(given, task, compute)
+            record = record_of(plan, given, text, compute)
+
+        guessing = unigram_loss(text.train, text.val, text.vocab_size)
+        announce(plan, text, compute, guessing)
+        if not asked.resume:
+            folder.begin(record)
+        elif not folder.last.is_file():
+            print("  The run was begun, but nothing was saved yet: starting at step 0.")
+        if compute.describe() != record["device"]:
+            print(f"  Note: it began on {record['device']}, so it is not bit for bit the same run.")
         return train(plan, text, compute, folder, record, guessing)
-    except torch.OutOfMemoryError:
-        rows = plan.train.batch_size
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise TrainingError(
-            f"the memory of {compute.device} does not hold --batch-size {rows}. Try --batch-size "
-            f"{max(1, rows // 2)} --grad-accum {plan.train.grad_accum * 2}, or --grad-checkpoint"
+            f"the memory of {compute.device} does not hold this run. Try half the --batch-size "
+            "with twice the --grad-accum, which is the same recipe, or --grad-checkpoint"
         ) from None
 
 
 def announce(plan: Plan, text: TrainingText, compute: Compute, guessing: float) -> None:
     """Say what was decided, and why, before the first step."""
     config, train = plan.model, plan.train
-    step_tokens = train.batch_size * train.grad_accum * config.block_size
-    epochs = train.max_iters * step_tokens / len(text.train)
     with torch.device("meta"):
         parameters = GPT(config).parameter_count()
     for label, value in {
@@ -103,9 +104,9 @@ def announce(plan: Plan, text: TrainingText, compute: Compute, guessing: float) 
         f"{config.n_embd} wide, context {config.block_size}; {parameters:,} parameters",
         "device": compute.describe(),
         "step": f"{train.batch_size} rows x {train.grad_accum} x {config.block_size} = "
-        f"{step_tokens:,} tokens" + ("; compiled" if plan.compiled else ""),
-        "length": f"{train.max_iters:,} steps, {epochs:.1f} epochs, evaluated every "
-        f"{train.eval_interval}",
+        f"{plan.tokens_per_step:,} tokens" + ("; compiled" if plan.compiled else ""),
+        "length": f"{train.max_iters:,} steps, {plan.epochs(len(text.train)):.1f} epochs, "
+        f"evaluated every {train.eval_interval}",
         "time": f"about {duration(plan.seconds)}" if plan.seconds else "as planned at the start",
         "guessing": f"by frequency alone: {guessing:.3f} nats a token (the model must beat this)",
     }.items():
@@ -130,13 +131,11 @@ def train(
     torch.manual_seed(config.seed)
     model = GPT(plan.model).to(compute.device)
     model.grad_checkpoint = config.grad_checkpoint
-    loss_of = loss_function(model, plan.compiled)
+    loss_of = LossFunction(model, plan.compiled)
     optimizer = make_optimizer(model, config)
     scaler = compute.scaler()
     rows = TrainingRows(text.train, plan.model.block_size, config.seed)
     val_rows = evaluation_rows(text.val, plan.model.block_size)
-    rows_per_step = config.batch_size * config.grad_accum
-    tokens_per_step = rows_per_step * plan.model.block_size
     log_interval = max(1, min(10, config.max_iters // 200))
 
     # ---------------------------------------------------------------- where the run stands
@@ -146,7 +145,12 @@ def train(
         print(f"  Going on after step {state.step:,} of {config.max_iters:,}.")
     metrics = Metrics(folder.metrics, state.step)
     seconds_before = state.seconds
-    card = {"corpus": text.corpus.name, "preset": config.preset, "unigram_loss": guessing}
+    card = {
+        "corpus": text.corpus.name,
+        "preset": config.preset,
+        "unigram_loss": guessing,
+        "dtype": str(compute.dtype).removeprefix("torch."),
+    }
 
     def save_last() -> None:
         content = model_content(model, text.tokenizer_sha256, state.step, card)
@@ -154,16 +158,15 @@ def train(
         save_checkpoint(folder.last, content)
 
     model.train()
-    progress = Progress(config.max_iters, state.step)
-    started = last_save = last_log = time.monotonic()
-    last_log_step = state.step
+    progress = Progress(config.max_iters, state.step, plan.tokens_per_step)
+    started = last_save = time.monotonic()
     with StopSignal() as stop:
         while state.step < config.max_iters and not is_out_of_patience(state, config):
             # -------------------------------------------------------- one optimizer step
             learning_rate = learning_rate_at(state.step, config)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            inputs, targets = rows.rows(state.step * rows_per_step, rows_per_step)
+            inputs, targets = rows.rows(state.step * plan.rows_per_step, plan.rows_per_step)
             n_targets = int((targets != IGNORE_INDEX).sum())
             train_loss = torch.zeros((), device=compute.device)
             for x, y in zip(
@@ -186,6 +189,8 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             state.step += 1
 
+            progress.show(state.step, train_loss)
+
             # -------------------------------------------------------- is anything due?
             is_last = state.step == config.max_iters
             evaluate = is_last or state.step % config.eval_interval == 0
@@ -194,13 +199,12 @@ def train(
             log = evaluate or state.step % log_interval == 0
             if not (log or save):
                 continue
-            # A scaler meets infinite gradients by leaving out the step and scaling less.
-            healthy = scaler.is_enabled() or math.isfinite(gradient_norm)
-            require_finite(train_loss if healthy else gradient_norm, state.step, folder)
+            require_finite(train_loss, state.step, folder)
+            if not scaler.is_enabled():  # which itself leaves out a step with infinite gradients
+                require_finite(gradient_norm, state.step, folder)
 
             # -------------------------------------------------------- log, evaluate, save
-            now = time.monotonic()
-            speed = (state.step - last_log_step) * tokens_per_step / (now - last_log)
+            speed = progress.tokens_per_second()
             score = None
             if evaluate:
                 score = text.score(total_nats(model, *val_rows, compute))
@@ -211,35 +215,32 @@ def train(
                 metrics.add(
                     {
                         "step": state.step,
-                        "tokens": state.step * tokens_per_step,
-                        "epoch": rows.epochs(state.step * rows_per_step),
+                        "tokens": state.step * plan.tokens_per_step,
+                        "epoch": rows.epochs(state.step * plan.rows_per_step),
                         "train_loss": float(train_loss),
                         "val_loss": score and score.loss,
                         "bits_per_byte": score and score.bits_per_byte,
                         "learning_rate": learning_rate,
-                        "gradient_norm": float(gradient_norm)
-                        if math.isfinite(gradient_norm)
-                        else None,
+                        "gradient_norm": finite_or_none(float(gradient_norm)),
                         "tokens_per_second": speed,
                         "seconds": state.seconds,
                     }
                 )
-                progress.show(state.step, float(train_loss), speed)
-            if score:
-                if state.best_step == state.step:
-                    content = model_content(model, text.tokenizer_sha256, state.step, card)
-                    save_checkpoint(folder.best, content | {"val_loss": score.loss})
-                draw_loss_curve(metrics.rows, folder.curve, guessing)
-                progress.say(in_words(state, score))
-                progress.say(f"    {sample(model, text)}")
+            if score and state.best_step == state.step:
+                content = model_content(model, text.tokenizer_sha256, state.step, card)
+                save_checkpoint(folder.best, content | {"val_loss": score.loss})
             if save:
                 save_last()
                 last_save = time.monotonic()
+            if score:
+                draw_loss_curve(metrics.rows, folder.curve, guessing)
+                progress.say(in_words(state, score))
+                progress.say(f"    {sample(model, text)}")
             if stopping:
                 progress.close()
                 print(f"Saved after step {state.step:,}. Go on with: --resume")
                 return INTERRUPTED
-            last_log, last_log_step = time.monotonic(), state.step
+            progress.start_clock(state.step)
     progress.close()
     finish(state, text, folder, record, guessing)
     return DONE
@@ -252,6 +253,11 @@ def require_finite(value: Tensor | float, step: int, folder: RunFolder) -> None:
             f"loss or gradient became {float(value)} at step {step}. {folder.saved()} Try a lower "
             "--learning-rate, or --dtype float32, with --force"
         )
+
+
+def finite_or_none(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def is_out_of_patience(state: TrainingState, config: TrainConfig) -> bool:

@@ -8,6 +8,7 @@ all its fields when it is made and reports every problem at once.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -88,13 +89,16 @@ def allowed_values(field: dataclasses.Field[Any]) -> str:
     if limits["choices"]:
         return "one of " + ", ".join(limits["choices"])
     words = {"low": "at least", "above": "above", "high": "at most", "below": "below"}
-    return " and ".join(f"{words[k]} {limits[k]:g}" for k in words if limits[k] is not None)
+    parts = [f"{words[k]} {limits[k]:g}" for k in words if limits[k] is not None]
+    return " and ".join(parts) or "finite"
 
 
 def is_allowed(field: dataclasses.Field[Any], value: Any) -> bool:
     limits = field.metadata
     if limits["choices"]:
         return value in limits["choices"]
+    if isinstance(value, float) and math.isinf(value):
+        return False
     # Written so that NaN fails each comparison.
     return (
         (limits["low"] is None or value >= limits["low"])
@@ -225,7 +229,9 @@ class TrainConfig(Checked):
     batch_size: int = setting(32, "rows of one micro-batch", low=1)
     grad_accum: int = setting(4, "micro-batches added up for one step", low=1)
     learning_rate: float = setting(3e-4, "peak learning rate", above=0)
-    min_lr: float = setting(3e-5, "learning rate that the cosine ends at", low=0)
+    min_lr: float | None = setting(
+        None, "learning rate that the cosine ends at (default: a tenth of the peak)", low=0
+    )
     warmup_iters: int = setting(100, "steps of linear warm-up", low=0)
     weight_decay: float = setting(0.1, "AdamW's decay of the matrices", low=0)
     grad_clip: float = setting(1.0, "largest norm of the gradient; 0 switches it off", low=0)
@@ -248,9 +254,14 @@ class TrainConfig(Checked):
         preset = PRESETS.get(values.get("preset", "base"))
         return cls(**(vars(preset.train) if preset else {}) | values)
 
+    @property
+    def last_lr(self) -> float:
+        """The learning rate of the last step."""
+        return self.learning_rate / 10 if self.min_lr is None else self.min_lr
+
     def conflicts(self) -> list[str]:
         problems = []
-        if self.min_lr > self.learning_rate:
+        if self.min_lr is not None and self.min_lr > self.learning_rate:
             problems.append(
                 f"--min-lr {self.min_lr}: must be at most --learning-rate ({self.learning_rate})"
             )
@@ -275,7 +286,6 @@ PRESETS = {
             batch_size=8,
             grad_accum=1,
             learning_rate=2e-3,
-            min_lr=2e-4,
             warmup_iters=50,
         ),
     ),

@@ -23,9 +23,10 @@ from pipeline import tokenizer as _tokenizer
 from pipeline.batches import evaluation_rows, sentence_ids
 from pipeline.checkpoint import build_model, load_checkpoint
 from pipeline.device import Compute, choose_device
-from pipeline.errors import TokenizerError
+from pipeline.errors import CorpusError, TokenizerError
 from pipeline.evaluate import Score, total_nats
 from pipeline.generate import Sampling, generate
+from pipeline.tokenizer import valid_unicode
 
 
 def load_model(
@@ -88,12 +89,12 @@ def generate_text(
 def score_text(model: GPT, tokenizer: Tokenizer, text: str) -> Score:
     """How well the model predicts a text; a sentence a line, <eos> after each included.
 
-    Raises ValueError for an empty text, TokenizerError for another model's tokenizer.
+    Raises CorpusError for an empty text, TokenizerError for another model's tokenizer.
     """
     check_tokenizer(model, tokenizer)
-    sentences = [line for line in text.splitlines() if line]
+    sentences = [line for line in valid_unicode(text).split("\n") if line]
     if not sentences:
-        raise ValueError("there is no text to score")
+        raise CorpusError("there is no text to score. Give a sentence or more")
     ids = sentence_ids(tokenizer, sentences)
     compute = Compute(model.embedding.weight.device, torch.float32, "scoring")
     nats = total_nats(model, *evaluation_rows(ids, model.config.block_size), compute)
@@ -101,7 +102,7 @@ def score_text(model: GPT, tokenizer: Tokenizer, text: str) -> Score:
         nats=nats,
         tokens=len(ids) - len(sentences),
         characters=sum(len(sentence) + 1 for sentence in sentences),
-        bytes=sum(len(sentence.encode("utf-8", "replace")) + 1 for sentence in sentences),
+        bytes=sum(len(sentence.encode("utf-8")) + 1 for sentence in sentences),
     )
 
 

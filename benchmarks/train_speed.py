@@ -24,7 +24,7 @@ import torch
 
 from config import PRESETS, ModelConfig
 from model import GPT
-from pipeline.compiled import loss_function
+from pipeline.compiled import LossFunction
 from pipeline.device import Compute, choose_compute
 from pipeline.optimizer import make_optimizer
 
@@ -53,7 +53,7 @@ def our_step(compute: Compute, dropout: float, attention_dropout: float, compile
     for block in model.blocks:
         block.attention.dropout = attention_dropout  # type: ignore[union-attr]
     optimizer = make_optimizer(model, PRESETS["base"].train)
-    loss_of = loss_function(model, compiled)
+    loss_of = LossFunction(model, compiled)
 
     def step(idx: torch.Tensor) -> None:
         with compute.autocast():

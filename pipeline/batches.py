@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
+from tqdm import tqdm
 
 from config import BOS_ID, EOS_ID, PAD_ID
 from model import IGNORE_INDEX
@@ -47,9 +49,14 @@ def cached_tokens(
             return np.lib.format.open_memmap(path, mode="r")
         except (ValueError, OSError):
             print(f"  {shown(path)} is damaged; making it anew")
-    for stale in path.parent.glob(f"{text_path.stem}-*.npy"):
+    print(f"  Encoding {shown(text_path)}")
+    for stale in path.parent.glob(f"{text_path.stem}-*.npy*"):
         stale.unlink(missing_ok=True)
-    _write_tokens(path, encode_sentences(tokenizer, read_sentences(text_path)))
+    # A name of this process's own first: two runs may encode the same text at the same time.
+    own = path.with_name(f"{os.getpid()}-{name}")
+    sentences = tqdm(read_sentences(text_path), unit=" sentences", unit_scale=True, disable=None)
+    _write_tokens(own, encode_sentences(tokenizer, sentences))
+    own.replace(path)
     return np.lib.format.open_memmap(path, mode="r")
 
 

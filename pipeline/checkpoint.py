@@ -158,6 +158,8 @@ def resume_from(
         elif device.type == "mps" and "mps" in content["random_states"]:
             torch.mps.set_rng_state(content["random_states"]["mps"])
         return TrainingState(**content["state"])
+    except torch.OutOfMemoryError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
         raise CheckpointError(
             f"{shown(path)} does not fit the run that run.json beside it describes. Start anew "

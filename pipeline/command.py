@@ -35,7 +35,7 @@ def command(body: Callable[[list[str] | None], int]) -> Callable[..., int]:
         except TatarGPTError as error:
             return _fail([str(error)])
         except KeyboardInterrupt:
-            print("\nInterrupted. The same command goes on from here.", file=sys.stderr)
+            print("\nInterrupted. Nothing that was finished is lost.", file=sys.stderr)
             return INTERRUPTED
         except BrokenPipeError:
             # Whoever read our output (`| head`) has left; keep Python from complaining at exit.

@@ -9,35 +9,45 @@ import torch
 from torch import Tensor
 
 from model import GPT
+from pipeline.device import is_out_of_memory
 
-LossFunction = Callable[[Tensor, Tensor], Tensor]
 
-
-def loss_function(model: GPT, compiled: bool) -> LossFunction:
+class LossFunction:
     """(inputs, targets), both (B, T) -> mean loss; with a compiled graph if asked for.
 
-    Compiling fails on some machines (no C++ compiler, no OpenMP): then one warning is printed and
+    Compiling fails on some machines (no C++ compiler, no OpenMP). The first call finds that out,
+    with a forward and a backward pass: then one warning is printed, `compiled` becomes False, and
     the model runs as it is.
     """
-    forward: Callable[..., Any] = model
-    proven = not compiled
 
-    def loss(inputs: Tensor, targets: Tensor) -> Tensor:
-        nonlocal forward, proven
-        if proven:
-            return forward(inputs, targets)[1]
-        random_state = torch.get_rng_state()
+    def __init__(self, model: GPT, compiled: bool) -> None:
+        self.model = model
+        self.compiled = compiled
+        self._forward: Callable[..., Any] = model
+        self._tried = not compiled
+
+    def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        if not self._tried:
+            self._try(inputs, targets)
+            self._tried = True
+        return self._forward(inputs, targets)[1]
+
+    def _try(self, inputs: Tensor, targets: Tensor) -> None:
+        device = inputs.device
+        cpu_state = torch.get_rng_state()
+        cuda_state = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         try:
             # Preparing raises too, on a system or a Python that the compiler does not support.
-            forward = torch.compile(model, dynamic=False)
-            result = forward(inputs, targets)[1]
+            self._forward = torch.compile(self.model, dynamic=False)
+            self._forward(inputs, targets)[1].backward()
         except Exception as error:  # whatever the compiler's layers raise
+            if is_out_of_memory(error):
+                raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             print(f"  Warning: torch.compile does not work here ({reason}); going on without it.")
-            torch.set_rng_state(random_state)
-            forward = model
-            result = forward(inputs, targets)[1]
-        proven = True
-        return result
-
-    return loss
+            self._forward = self.model
+            self.compiled = False
+        self.model.zero_grad(set_to_none=True)
+        torch.set_rng_state(cpu_state)
+        if cuda_state is not None:
+            torch.cuda.set_rng_state(cuda_state, device)

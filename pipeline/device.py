@@ -58,7 +58,8 @@ def choose_device(device: str | None = None) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError:
         raise ConfigError([f"--device {device}: must be one of auto, cpu, cuda, mps"]) from None
-    if not there.get(chosen.type, chosen.type == "cpu"):
+    is_there = there.get(chosen.type, chosen.type == "cpu")
+    if not is_there or (chosen.index or 0) >= max(1, torch.cuda.device_count()):
         raise ConfigError(
             [f"--device {device}: PyTorch finds no such device here; try --device auto"]
         )
@@ -70,7 +71,7 @@ def choose_compute(device: str = "auto", dtype: str = "auto") -> Compute:
     chosen = choose_device(device)
     if dtype != "auto":
         if chosen.type == "mps" and dtype == "bfloat16":
-            raise ConfigError(["--dtype bfloat16: MPS has none; try float32 or float16"])
+            raise ConfigError(["--dtype bfloat16: not offered on MPS; try float32 or float16"])
         return Compute(chosen, getattr(torch, dtype), "asked for with --dtype")
     if chosen.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
@@ -79,6 +80,14 @@ def choose_compute(device: str = "auto", dtype: str = "auto") -> Compute:
     if chosen.type == "cpu" and _cpu_has_bfloat16():
         return Compute(chosen, torch.bfloat16, "this CPU has instructions for it")
     return Compute(chosen, torch.float32, "no bfloat16 instructions here")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that the memory of the device, or of the machine, is too small."""
+    signs = ("out of memory", "DefaultCPUAllocator")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+    )
 
 
 def _cpu_has_bfloat16() -> bool:

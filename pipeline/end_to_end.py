@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from config import (
@@ -24,11 +25,12 @@ from config import (
     ModelConfig,
     TokenizerConfig,
     TrainConfig,
+    flag_name,
 )
 from pipeline import flags
 from pipeline.command import DONE, command
 from pipeline.errors import TrainingError
-from pipeline.files import read_json, shown
+from pipeline.files import read_json, sha256_of, shown
 
 
 @command
@@ -47,7 +49,9 @@ def main(argv: list[str] | None = None) -> int:
     tokenizer_dir = given.get("tokenizer_dir", TrainConfig().tokenizer_dir)
     begun = not given.get("force") and (out_dir / "run.json").is_file()
     if begun:
-        refuse_another_corpus(read_json(out_dir / "run.json")["corpus"], given, out_dir)
+        manifest_path = data_dir / "manifest.json"
+        manifest = read_json(manifest_path) if manifest_path.is_file() else {}
+        refuse_another_text(read_json(out_dir / "run.json"), manifest, given, out_dir)
     elif (out_dir / "best_model.pt").is_file() and not given.get("force"):
         raise TrainingError(
             f"{shown(out_dir / 'best_model.pt')} was trained elsewhere and would be overwritten. "
@@ -74,7 +78,10 @@ def main(argv: list[str] | None = None) -> int:
         code, cost = run_script(script, arguments)
         if code != DONE:
             killed = f" (killed by signal {-code}; out of memory?)" if code < 0 else ""
-            print(f"\n{script} did not finish{killed}. The same command goes on from here.")
+            without = " without --force" if given.get("force") else ""
+            print(
+                f"\n{script} did not finish{killed}. The same command{without} goes on from here."
+            )
             return code if code > 0 else 128 - code
         costs.append(f"{script} {cost}")
     print_summary(read_json(data_dir / "manifest.json"), read_json(out_dir / "run.json"), out_dir)
@@ -82,25 +89,41 @@ def main(argv: list[str] | None = None) -> int:
     return DONE
 
 
-def corpora_asked_for(given: dict[str, Any]) -> tuple[str, ...]:
+def corpora_asked_for(given: dict[str, Any], is_fallback: bool = True) -> tuple[str, ...]:
     """Names of the corpora that these flags may lead to."""
     if given.get("sample"):
         return (SAMPLE_NAME,)
     if files := given.get("input"):
         return (" + ".join(Path(file).name for file in files),)
     if (names := given.get("corpora", (DEFAULT_CORPUS,))) == (DEFAULT_CORPUS,):
-        return (DEFAULT_CORPUS, SAMPLE_NAME)  # the sample stands in where there is no server
+        # The sample stands in where there is no server.
+        return (DEFAULT_CORPUS, SAMPLE_NAME) if is_fallback else (DEFAULT_CORPUS,)
     return (" + ".join(LEIPZIG_LARGEST if names == ("all",) else names),)
 
 
-def refuse_another_corpus(trained_on: str, given: dict[str, Any], out_dir: Path) -> None:
-    """Raise TrainingError before data/ and tokenizer/ of a trained model are replaced."""
-    names = corpora_asked_for(given)
-    if trained_on not in names:
+def refuse_another_text(
+    run: dict[str, Any], manifest: dict[str, Any], given: dict[str, Any], out_dir: Path
+) -> None:
+    """Raise TrainingError before the text or the tokenizer of a trained model is replaced.
+
+    A small change that slips through here stage 3 still refuses to train on.
+    """
+    names = corpora_asked_for(given, bool(manifest.get("fallback")))
+    changes = []
+    if run["corpus"] not in names:
+        changes.append(f"it was trained on {run['corpus']}, this command trains on {names[0]}")
+    for name in ("language", "val_fraction"):
+        if name in given and name in manifest and given[name] != manifest[name]:
+            changes.append(f"{flag_name(name)} was {manifest[name]} and is {given[name]}")
+    recorded = {source["sha256"] for source in manifest.get("sources", ())}
+    for file in map(Path, given.get("input", ())):
+        if recorded and file.is_file() and sha256_of(file) not in recorded:
+            changes.append(f"{shown(file)} has changed")
+    if changes:
         raise TrainingError(
-            f"{shown(out_dir)}/ holds a model trained on {trained_on}, and this command trains on "
-            f"{names[0]}. Replace corpus, tokenizer and model with --force, or keep all three: "
-            "--data-dir, --tokenizer-dir and --out-dir name other folders"
+            f"{shown(out_dir)}/ holds a model of another text: {'; '.join(changes)}. Replace "
+            "corpus, tokenizer and model with --force, or keep all three: --data-dir, "
+            "--tokenizer-dir and --out-dir name other folders"
         )
 
 
@@ -110,10 +133,16 @@ def run_script(script: str, arguments: list[str]) -> tuple[int, str]:
     Ctrl-C reaches the stage by itself: it saves and ends, and is waited for. SIGTERM is handed on.
     """
     started = time.monotonic()
-    process = subprocess.Popen([sys.executable, str(PROJECT_DIR / script), *arguments])
+    process: subprocess.Popen[bytes] | None = None
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        if process is not None:
+            process.terminate()
+
     before = signal.signal(signal.SIGINT, lambda number, frame: None)
-    before_term = signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
+    before_term = signal.signal(signal.SIGTERM, hand_on)
     try:
+        process = subprocess.Popen([sys.executable, str(PROJECT_DIR / script), *arguments])
         if not hasattr(os, "wait4"):
             return process.wait(), f"{time.monotonic() - started:.0f} s"
         _, status, usage = os.wait4(process.pid, 0)

@@ -103,9 +103,14 @@ def _convert(raw: Any, kind: type) -> Any:
     return tuple(raw) if kind is tuple else kind(raw)
 
 
-def as_argv(values: dict[str, Any], config_class: type, *more: str) -> list[str]:
-    """The flags of one configuration class as a command line; `more` names further fields."""
-    own = {field.name for field in dataclasses.fields(config_class)} | set(more)
+def as_argv(
+    values: dict[str, Any], config_class: type, *more: str, only: tuple[str, ...] = ()
+) -> list[str]:
+    """The flags of one configuration class as a command line.
+
+    `more` names fields of other classes to take along, `only` those to leave it at.
+    """
+    own = only or ({field.name for field in dataclasses.fields(config_class)} | set(more))
     argv = []
     for name, value in values.items():
         if name in own and value is not False:

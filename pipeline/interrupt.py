@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from types import FrameType, TracebackType
 from typing import Any
@@ -18,8 +20,10 @@ class StopSignal:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignal:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._handle)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # SIGHUP: the terminal was closed
+            if hasattr(signal, name):
+                number = signal.Signals[name]
+                self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -33,7 +37,10 @@ class StopSignal:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
         self._restore()
-        print("\nStopping: saving after this step. (Once more stops at once, without saving.)")
+        # Not print(): a handler may interrupt one.
+        message = b"\nStopping: saving after this step. (Once more stops at once, unsaved.)\n"
+        with contextlib.suppress(OSError):
+            os.write(2, message)
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import atomic_write
+from pipeline.files import atomic_write, errors_name
 
 Row = dict[str, Any]
 
 
 class Metrics:
-    """The rows of metrics.jsonl, a line each, on the disk as soon as they are added."""
+    """The rows of metrics.jsonl, a line each, written as soon as they are added."""
 
     def __init__(self, path: Path, first_step: int) -> None:
         """Go on after `first_step` steps: later rows, of work that was lost, are dropped."""
@@ -31,7 +31,10 @@ class Metrics:
 
     def add(self, row: Row) -> None:
         self.rows.append(row)
-        with self.path.open("a", encoding="utf-8", newline="\n") as file:
+        with (
+            errors_name(self.path),
+            self.path.open("a", encoding="utf-8", newline="\n") as file,
+        ):
             file.write(_as_line(row))
 
 

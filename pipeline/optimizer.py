@@ -25,10 +25,10 @@ def make_optimizer(model: GPT, train: TrainConfig) -> torch.optim.AdamW:
 
 
 def learning_rate_at(step: int, train: TrainConfig) -> float:
-    """Linear warm-up, then a cosine from `learning_rate` to `min_lr` at the last step."""
+    """Linear warm-up, then a cosine from `learning_rate` to `last_lr` at the last step."""
     if step < train.warmup_iters:
         return train.learning_rate * (step + 1) / train.warmup_iters
     length = max(1, train.max_iters - 1 - train.warmup_iters)
     progress = min(1.0, (step - train.warmup_iters) / length)
     cosine = 0.5 * (1 + math.cos(math.pi * progress))
-    return train.min_lr + (train.learning_rate - train.min_lr) * cosine
+    return train.last_lr + (train.learning_rate - train.last_lr) * cosine

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import shutil
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from config import PRESETS, ModelConfig, Preset, TrainConfig
+from config import PRESETS, ConfigError, ModelConfig, Preset, TrainConfig
 from model import GPT
-from pipeline.compiled import loss_function
+from pipeline.compiled import LossFunction
 from pipeline.device import Compute
 from pipeline.evaluate import total_nats
+from pipeline.files import shown
+from pipeline.flags import as_argv
+from pipeline.optimizer import make_optimizer
 
 # The plan of `--preset auto`.
 FULL_RUN_AT_MOST = 60.0  # minutes that `base` in full may take
@@ -28,15 +33,20 @@ FEWEST_STEPS_OF_BASE = 500  # a text too short for these is for `tiny` on any de
 SAFETY = 0.9
 SECONDS_BESIDE_STEPS = 6.0  # first import of matplotlib, first passes, saving
 SECONDS_PER_EVALUATION = 2.0  # checkpoint, curve and sample of one evaluation
-COMPILE_FROM = 1200.0  # a run of so many seconds gains more by it
+EVALUATION_SHARE = 0.2  # of the time, at most
+SECONDS_OF_MEASURING = 2.0
+# Compiling costs a CPU about a minute and makes a step 1.2 to 1.4 times as fast.
+COMPILE_FROM = 1200.0  # seconds
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds a training token and a validation token take, measured here."""
+    """Seconds a training token and a validation token take, measured here, and the first step."""
 
     train: float
     evaluation: float
+    start: float
+    compiled: bool
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,18 @@ class Plan:
     compiled: bool
     seconds: float | None  # expected; None for a run that goes on
     notes: tuple[str, ...]
+
+    @property
+    def rows_per_step(self) -> int:
+        return self.train.batch_size * self.train.grad_accum
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.rows_per_step * self.model.block_size
+
+    def epochs(self, train_tokens: int) -> float:
+        """How often the run goes through so many tokens."""
+        return self.train.max_iters * self.tokens_per_step / train_tokens
 
 
 @dataclass(frozen=True)
@@ -61,43 +83,44 @@ class Task:
 
 
 def measure_speed(
-    config: ModelConfig, compute: Compute, rows: int, compiled: bool = False, seconds: float = 3.0
+    config: ModelConfig, train: TrainConfig, compute: Compute, rows: int, compiled: bool
 ) -> Speed:
-    """Time the training and evaluation of a scratch model.
+    """Time the training and the evaluation of a scratch model, some seconds of each."""
+    model = GPT(config).to(compute.device)
+    model.grad_checkpoint = train.grad_checkpoint
+    loss_of = LossFunction(model, compiled)
+    optimizer = make_optimizer(model, train)
+    idx = torch.randint(4, config.vocab_size, (rows, config.block_size))
 
-    The global random state is left as it was.
-    """
-    with torch.random.fork_rng():
-        model = GPT(config).to(compute.device)
-        loss_of = loss_function(model, compiled)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-        idx = torch.randint(4, config.vocab_size, (rows, config.block_size))
+    def step() -> None:
+        with compute.autocast():
+            loss = loss_of(idx.to(compute.device), idx.to(compute.device))
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        compute.synchronize()
 
-        def step() -> None:
-            with compute.autocast():
-                loss = loss_of(idx.to(compute.device), idx.to(compute.device))
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            compute.synchronize()
-
+    began = time.perf_counter()
+    step()
+    started, steps = time.perf_counter(), 0
+    while steps < 2 or time.perf_counter() - started < SECONDS_OF_MEASURING:
         step()
-        started, steps = time.perf_counter(), 0
-        while steps < 2 or time.perf_counter() - started < seconds:
-            step()
-            steps += 1
-        train = (time.perf_counter() - started) / (steps * idx.numel())
-        total_nats(model, idx, idx, compute)
-        started = time.perf_counter()
-        total_nats(model, idx, idx, compute)
-        return Speed(train, (time.perf_counter() - started) / idx.numel())
+        steps += 1
+    training = (time.perf_counter() - started) / (steps * idx.numel())
+    total_nats(model, idx, idx, compute)
+    evaluating = time.perf_counter()
+    total_nats(model, idx, idx, compute)
+    evaluation = (time.perf_counter() - evaluating) / idx.numel()
+    return Speed(training, evaluation, started - began, loss_of.compiled)
 
 
 def make_plan(given: dict[str, Any], task: Task, compute: Compute) -> Plan:
     """Decide preset, steps, warm-up, evaluations and compilation.
 
-    `given`: the flags that were given, by field name.
+    `given`: the flags that were given, by field name. Raises ConfigError if they contradict.
     """
+    if "minutes" in given and "max_iters" in given:
+        raise ConfigError(["--minutes and --max-iters: both fix the length; give one of them"])
     name = given.get("preset", "base")
     if name == "auto":
         return _automatic_plan(given, task, compute)
@@ -108,29 +131,33 @@ def _automatic_plan(given: dict[str, Any], task: Task, compute: Compute) -> Plan
     """`base` in full if that is quick and the text is long enough; else what time allows."""
     given = {name: value for name, value in given.items() if name != "preset"}
     base, tiny = PRESETS["base"], PRESETS["tiny"]
-    full = _complete(base, {"compile": "off"}, task, compute)
+    on_cpu = compute.device.type == "cpu"
+    # On a CPU the answer is plain without waiting a minute for a compiled step.
+    full = _complete(base, {"compile": "off"} if on_cpu else {}, task, compute)
     assert full.seconds is not None
-    epochs = full.train.max_iters * _step_tokens(full) / task.train_tokens
+    epochs = full.epochs(task.train_tokens)
+    folders = as_argv(given, TrainConfig, only=("data_dir", "tokenizer_dir", "out_dir"))
     note = (
         f"`base` in full ({full.train.max_iters:,} steps, {epochs:,.1f} epochs) would take about "
-        f"{duration(full.seconds)} here: bash run_pipeline.sh --preset base --force"
+        f"{duration(full.seconds)} here: "
+        f"{shlex.join([shown(Path(sys.executable)), '03_train.py', '--preset', 'base', *folders])} "
+        "--force"
     )
     fits = full.seconds <= 60 * FULL_RUN_AT_MOST and epochs <= MOST_EPOCHS
     if fits and not task.is_sample:
         return _complete(base, given, task, compute)
 
     is_small = task.is_sample or _steps_in_epochs(full, task) < FEWEST_STEPS_OF_BASE
-    if compute.device.type == "cpu" or is_small:
-        preset, minutes = tiny, CPU_MINUTES
+    preset, minutes = (tiny, CPU_MINUTES) if on_cpu or is_small else (base, ACCELERATOR_MINUTES)
+    if "max_iters" in given:
+        plan = _complete(preset, given, task, compute)
     else:
-        preset, minutes = base, ACCELERATOR_MINUTES
-    if "max_iters" not in given:
-        given = {"minutes": minutes} | given
-    plan = _complete(preset, given, task, compute)
-    most_steps = _steps_in_epochs(plan, task)
-    if "max_iters" not in given and plan.train.max_iters > most_steps:
-        plan = _complete(preset, given | {"max_iters": most_steps}, task, compute)
-        note += f". {MOST_EPOCHS} times through the text are enough here"
+        plan = _complete(preset, {"minutes": minutes} | given, task, compute)
+        most_steps = _steps_in_epochs(plan, task)
+        if plan.train.max_iters > most_steps:
+            capped = {name: value for name, value in given.items() if name != "minutes"}
+            plan = _complete(preset, capped | {"max_iters": most_steps}, task, compute)
+            note += f". {MOST_EPOCHS} times through the text are enough here"
     return dataclasses.replace(plan, notes=(note, *plan.notes))
 
 
@@ -139,67 +166,68 @@ def _complete(preset: Preset, given: dict[str, Any], task: Task, compute: Comput
     dropout = given.get("dropout", preset.model.dropout)
     model = dataclasses.replace(preset.model, vocab_size=task.vocab_size, dropout=dropout)
     train = dataclasses.replace(preset.train, **{k: v for k, v in given.items() if k != "dropout"})
-    rows = train.batch_size
     # A whole micro-batch of `base` takes a CPU seconds: four rows tell enough.
-    speed = measure_speed(model, compute, min(4, rows) if compute.device.type == "cpu" else rows)
-    step_seconds = speed.train * train.batch_size * train.grad_accum * model.block_size
-    evaluation_seconds = speed.evaluation * task.val_tokens + SECONDS_PER_EVALUATION
-
+    rows = min(4, train.batch_size) if compute.device.type == "cpu" else train.batch_size
+    speed = measure_speed(model, train, compute, rows, compiled=False)
+    train = _with_length(train, model, task, speed)
+    if _use_compile(train, model, compute, speed):
+        print("  Compiling, to measure the step as it will be (a minute on a CPU)")
+        speed = measure_speed(model, train, compute, train.batch_size, compiled=True)
+        told = dataclasses.replace(train, eval_interval=given.get("eval_interval"))
+        train = _with_length(told, model, task, speed)
     notes = []
-    fixed_by_time = train.minutes is not None and "max_iters" not in given
-    if fixed_by_time:
-        steps = _steps_in(train, step_seconds, evaluation_seconds)
-        train = dataclasses.replace(train, max_iters=steps)
-    compiled = _use_compile(train, compute, step_seconds)
-    if fixed_by_time and compiled:
-        speed = measure_speed(model, compute, rows, compiled=True)
-        step_seconds = speed.train * rows * train.grad_accum * model.block_size
-        steps = _steps_in(train, step_seconds, evaluation_seconds)
-        train = dataclasses.replace(train, max_iters=steps)
     if train.max_iters < 10 * train.warmup_iters:
         warmup = train.max_iters // 10
         notes.append(f"warm-up shortened from {train.warmup_iters} steps to a tenth, {warmup}")
         train = dataclasses.replace(train, warmup_iters=warmup)
-    if train.eval_interval is None:
-        train = dataclasses.replace(train, eval_interval=_evaluation_interval(train.max_iters))
+    plan = Plan(model, train, speed.compiled, None, tuple(notes))
     assert train.eval_interval is not None
     evaluations = -(-train.max_iters // train.eval_interval)
-    seconds = train.max_iters * step_seconds + evaluations * evaluation_seconds
-    return Plan(model, train, compiled, seconds + SECONDS_BESIDE_STEPS, tuple(notes))
+    seconds = (
+        train.max_iters * plan.tokens_per_step * speed.train
+        + evaluations * _evaluation_seconds(task, speed)
+        + speed.start
+        + SECONDS_BESIDE_STEPS
+    )
+    return dataclasses.replace(plan, seconds=seconds)
 
 
-def _evaluation_interval(max_iters: int) -> int:
-    return max(1, min(500, -(-max_iters // 10)))
-
-
-def _steps_in(train: TrainConfig, step_seconds: float, evaluation_seconds: float) -> int:
-    """The steps that `train.minutes` hold together with their evaluations."""
-    assert train.minutes is not None
-    budget = max(0.0, train.minutes * 60 * SAFETY - SECONDS_BESIDE_STEPS)
+def _with_length(train: TrainConfig, model: ModelConfig, task: Task, speed: Speed) -> TrainConfig:
+    """Steps and evaluations: as told, or as many as `minutes` hold."""
+    step_seconds = train.batch_size * train.grad_accum * model.block_size * speed.train
+    evaluation_seconds = _evaluation_seconds(task, speed)
+    if train.minutes is None:
+        interval = train.eval_interval or max(1, min(500, -(-train.max_iters // 10)))
+        return dataclasses.replace(train, eval_interval=interval)
+    beside = SECONDS_BESIDE_STEPS + speed.start
+    budget = max(0.0, train.minutes * 60 * SAFETY - beside)
     if train.eval_interval is not None:
-        return max(1, int(budget / (step_seconds + evaluation_seconds / train.eval_interval)))
-    steps = max(1, int((budget - 10 * evaluation_seconds) / step_seconds))
-    if steps > 5000:  # evaluated each 500 steps
-        steps = int(budget / (step_seconds + evaluation_seconds / 500))
-    return steps
+        each = step_seconds + evaluation_seconds / train.eval_interval
+        return dataclasses.replace(train, max_iters=max(1, int(budget / each)))
+    # Ten evaluations, but no more than a fifth of the time for them.
+    evaluations = max(1, min(10, int(EVALUATION_SHARE * budget / evaluation_seconds)))
+    steps = max(1, int((budget - evaluations * evaluation_seconds) / step_seconds))
+    interval = -(-steps // evaluations)
+    return dataclasses.replace(train, max_iters=steps, eval_interval=interval)
 
 
-def _use_compile(train: TrainConfig, compute: Compute, step_seconds: float) -> bool:
+def _evaluation_seconds(task: Task, speed: Speed) -> float:
+    return speed.evaluation * task.val_tokens + SECONDS_PER_EVALUATION
+
+
+def _use_compile(train: TrainConfig, model: ModelConfig, compute: Compute, speed: Speed) -> bool:
     if train.compile != "auto":
         return train.compile == "on"
     if compute.device.type == "cpu":
+        step_seconds = train.batch_size * train.grad_accum * model.block_size * speed.train
         has_compiler = sys.platform == "linux" and shutil.which("g++") is not None
         return has_compiler and train.max_iters * step_seconds > COMPILE_FROM
     return compute.device.type == "cuda" and train.max_iters >= 1000
 
 
-def _step_tokens(plan: Plan) -> int:
-    return plan.train.batch_size * plan.train.grad_accum * plan.model.block_size
-
-
 def _steps_in_epochs(plan: Plan, task: Task) -> int:
     """Steps that go MOST_EPOCHS times through the text."""
-    return max(1, round(MOST_EPOCHS * task.train_tokens / _step_tokens(plan)))
+    return max(1, round(MOST_EPOCHS * task.train_tokens / plan.tokens_per_step))
 
 
 def duration(seconds: float) -> str:

@@ -27,6 +27,9 @@ _COMPUTING = ("device", "dtype", "compile", "grad_checkpoint", "batch_size", "gr
 _NOT_THE_RUN = ("data_dir", "tokenizer_dir", "out_dir", "resume", "force")
 
 
+_RECORDED = {"asked", "compiled", "corpus", "device", "finished", "hashes", "train_tokens"}
+
+
 class RunFolder:
     """The files of one run."""
 
@@ -61,9 +64,15 @@ class RunFolder:
                 "one without --resume"
             )
         record = read_json(self.run)
-        if not isinstance(record, dict) or not record.keys() >= {"model", "train", "hashes"}:
+        try:
+            TrainConfig(**record["train"])
+            ModelConfig(**record["model"])
+            is_ours = record.keys() >= _RECORDED
+        except (KeyError, TypeError, ConfigError):
+            is_ours = False
+        if not is_ours:
             raise TrainingError(
-                f"{shown(self.run)} was not written by 03_train.py. Start anew with --force"
+                f"{shown(self.run)} was not written by this 03_train.py. Start anew with --force"
             )
         return record
 

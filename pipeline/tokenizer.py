@@ -61,7 +61,14 @@ def load_tokenizer(tokenizer_dir: str | Path = "tokenizer") -> tuple[Tokenizer, 
     Raises TokenizerError if the tokenizer is missing, broken, or not one of ours.
     """
     folder = Path(tokenizer_dir)
-    path = folder / "tokenizer.json"
+    tokenizer = open_tokenizer(folder / "tokenizer.json")
+    config_path = folder / "config.json"
+    recorded = read_json(config_path) if config_path.is_file() else {}
+    return tokenizer, recorded | facts_of(tokenizer)
+
+
+def open_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a file, checked to be one of ours. Raises TokenizerError."""
     if not path.is_file():
         raise TokenizerError(f"{shown(path)} is not there. Train one with: bash run_pipeline.sh")
     try:
@@ -85,18 +92,20 @@ def load_tokenizer(tokenizer_dir: str | Path = "tokenizer") -> tuple[Tokenizer, 
         )
     tokenizer.encode_special_tokens = True
     _replace_lone_surrogates(tokenizer)
-    config_path = folder / "config.json"
-    recorded = read_json(config_path) if config_path.is_file() else {}
-    facts = {
+    tokenizer.sha256 = sha256_of(path)  # type: ignore[attr-defined]
+    return tokenizer
+
+
+def facts_of(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What is known of an opened tokenizer without config.json."""
+    return {
         "bos_token_id": BOS_ID,
         "eos_token_id": EOS_ID,
         "pad_token_id": PAD_ID,
         "unk_token_id": UNK_ID,
         "vocab_size": tokenizer.get_vocab_size(),
-        "sha256": sha256_of(path),
+        "sha256": tokenizer.sha256,  # type: ignore[attr-defined]
     }
-    tokenizer.sha256 = facts["sha256"]  # type: ignore[attr-defined]
-    return tokenizer, recorded | facts
 
 
 def valid_unicode(text: str) -> str:

@@ -43,11 +43,12 @@ if [ "$wanted" = "$(cat "$stamp" 2>/dev/null)" ]; then exit 0; fi
 # weight, so the CPU build is tried first.
 torch="$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' "$here/requirements.txt")"
 if ! "$python" -c "import importlib.metadata as m, sys; sys.exit(m.version('torch').split('+')[0] != '${torch#*==}')" 2>/dev/null; then
-    if [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
+    if [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ] &&
+        ! command -v nvidia-smi >/dev/null && [ ! -e /usr/lib/wsl/lib/nvidia-smi ]; then
         echo "Installing PyTorch, CPU build (about 190 MB to download; no NVIDIA GPU was found)"
         "$python" -m pip install --no-deps --retries 1 --timeout 20 \
             --index-url https://download.pytorch.org/whl/cpu "$torch" ||
-            echo "The CPU build cannot be reached: taking PyPI's, which brings CUDA libraries (about 3 GB)"
+            echo "That did not work (see above): taking PyPI's build, which brings CUDA libraries (about 3 GB)"
     fi
 fi
 echo "Installing what else is needed (about 160 MB to download, 1.8 GB on the disk in all)"
