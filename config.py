@@ -257,7 +257,8 @@ class TrainConfig(Checked):
     @property
     def last_lr(self) -> float:
         """The learning rate of the last step."""
-        return self.learning_rate / 10 if self.min_lr is None else self.min_lr
+        # 12 digits: a tenth of 3e-4 is 3e-5, not 2.9999999999999997e-05.
+        return float(f"{self.learning_rate / 10:.12g}") if self.min_lr is None else self.min_lr
 
     def conflicts(self) -> list[str]:
         problems = []

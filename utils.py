@@ -92,7 +92,7 @@ def score_text(model: GPT, tokenizer: Tokenizer, text: str) -> Score:
     Raises CorpusError for an empty text, TokenizerError for another model's tokenizer.
     """
     check_tokenizer(model, tokenizer)
-    sentences = [line for line in valid_unicode(text).split("\n") if line]
+    sentences = [line for line in valid_unicode(text).split("\n") if line.strip()]
     if not sentences:
         raise CorpusError("there is no text to score. Give a sentence or more")
     ids = sentence_ids(tokenizer, sentences)

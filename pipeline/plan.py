@@ -169,12 +169,13 @@ def _complete(preset: Preset, given: dict[str, Any], task: Task, compute: Comput
     # A whole micro-batch of `base` takes a CPU seconds: four rows tell enough.
     rows = min(4, train.batch_size) if compute.device.type == "cpu" else train.batch_size
     speed = measure_speed(model, train, compute, rows, compiled=False)
-    train = _with_length(train, model, task, speed)
-    if _use_compile(train, model, compute, speed):
+    train = with_length(train, model, task, speed)
+    if use_compile(train, model, compute, speed):
         print("  Compiling, to measure the step as it will be (a minute on a CPU)")
         speed = measure_speed(model, train, compute, train.batch_size, compiled=True)
         told = dataclasses.replace(train, eval_interval=given.get("eval_interval"))
-        train = _with_length(told, model, task, speed)
+        train = with_length(told, model, task, speed)
+    train = dataclasses.replace(train, min_lr=train.last_lr)
     notes = []
     if train.max_iters < 10 * train.warmup_iters:
         warmup = train.max_iters // 10
@@ -192,7 +193,7 @@ def _complete(preset: Preset, given: dict[str, Any], task: Task, compute: Comput
     return dataclasses.replace(plan, seconds=seconds)
 
 
-def _with_length(train: TrainConfig, model: ModelConfig, task: Task, speed: Speed) -> TrainConfig:
+def with_length(train: TrainConfig, model: ModelConfig, task: Task, speed: Speed) -> TrainConfig:
     """Steps and evaluations: as told, or as many as `minutes` hold."""
     step_seconds = train.batch_size * train.grad_accum * model.block_size * speed.train
     evaluation_seconds = _evaluation_seconds(task, speed)
@@ -215,7 +216,7 @@ def _evaluation_seconds(task: Task, speed: Speed) -> float:
     return speed.evaluation * task.val_tokens + SECONDS_PER_EVALUATION
 
 
-def _use_compile(train: TrainConfig, model: ModelConfig, compute: Compute, speed: Speed) -> bool:
+def use_compile(train: TrainConfig, model: ModelConfig, compute: Compute, speed: Speed) -> bool:
     if train.compile != "auto":
         return train.compile == "on"
     if compute.device.type == "cpu":

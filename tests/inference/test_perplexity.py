@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer
 
 from model import GPT
+from pipeline.errors import CorpusError
 from utils import load_model, load_tokenizer, perplexity, score_text
 
 
@@ -89,5 +90,5 @@ def test_scoring_is_repeatable_and_leaves_the_mode(pair: Pair) -> None:
 
 @pytest.mark.parametrize("text", ["", "\n", "\n\r\n"])
 def test_there_must_be_a_text(text: str, pair: Pair) -> None:
-    with pytest.raises(ValueError, match="no text to score"):
+    with pytest.raises(CorpusError, match="no text to score"):
         perplexity(*pair, text)

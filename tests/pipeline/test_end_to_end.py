@@ -56,7 +56,7 @@ def test_the_same_command_again_skips_what_is_done(trained: tuple[Project, str])
     assert result.returncode == 0, result.stderr
     assert "still cannot be had" in result.stdout  # the server was tried once more
     assert "Stage 2: nothing has changed" in result.stdout
-    assert "is finished, nothing is left to do" in result.stdout
+    assert "is finished. Nothing is to do" in result.stdout
     assert hashes(project.path / "models") == before
 
 

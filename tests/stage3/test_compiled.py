@@ -13,7 +13,7 @@ import torch
 
 from config import ModelConfig
 from model import GPT
-from pipeline.compiled import loss_function
+from pipeline.compiled import LossFunction
 
 SHAPE = {"n_layer": 1, "n_head": 1, "n_embd": 16, "block_size": 16, "dropout": 0.0}
 SETTINGS: dict[str, Any] = {"max_iters": 4, "eval_interval": 2, "batch_size": 2, "grad_accum": 2}
@@ -93,18 +93,41 @@ def test_any_failure_of_the_compiler_falls_back(
     expected = [model(x, x)[1] for _ in range(2)]
     torch.manual_seed(2)
     monkeypatch.setattr(torch, "compile", broken)
-    loss = loss_function(model, compiled=True)
+    loss = LossFunction(model, compiled=True)
     assert [loss(x, x) for _ in range(2)] == expected
     printed = capsys.readouterr().out
     assert printed.count("Warning") == 1
     assert "second line" not in printed
 
 
+def test_a_failure_in_the_compiled_backward_pass_falls_back_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The backward pass is compiled only when it is first taken."""
+
+    def compile_forward_only(model: GPT, **settings: Any) -> Any:
+        def forward(inputs: torch.Tensor, targets: torch.Tensor) -> Any:
+            loss = model(inputs, targets)[1]
+            loss.register_hook(lambda gradient: 1 / 0)
+            return None, loss
+
+        return forward
+
+    model = GPT(ModelConfig(1, 1, 16, 16, 50, dropout=0.0))
+    x = torch.randint(0, 50, (2, 16))
+    monkeypatch.setattr(torch, "compile", compile_forward_only)
+    loss = LossFunction(model, compiled=True)
+    loss(x, x).backward()
+    assert not loss.compiled
+    assert all(p.grad is not None for p in model.parameters())
+    assert capsys.readouterr().out.count("Warning") == 1
+
+
 def test_compilation_can_be_left_out() -> None:
     torch.manual_seed(1)
     model = GPT(ModelConfig(**SHAPE, vocab_size=50))
     x = torch.randint(0, 50, (2, 16))
-    assert loss_function(model, compiled=False)(x, x) == model(x, x)[1]
+    assert LossFunction(model, compiled=False)(x, x) == model(x, x)[1]
 
 
 def test_the_record_says_whether_a_run_is_compiled(workspace: Any) -> None:

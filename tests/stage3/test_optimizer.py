@@ -18,7 +18,7 @@ RUN = TrainConfig(max_iters=105, warmup_iters=4, learning_rate=1e-2, min_lr=1e-3
 def test_recipe_of_base() -> None:
     base = PRESETS["base"].train
     assert base == TrainConfig()
-    assert (base.learning_rate, base.min_lr, base.warmup_iters) == (3e-4, 3e-5, 100)
+    assert (base.learning_rate, base.last_lr, base.warmup_iters) == (3e-4, 3e-5, 100)
     assert (base.batch_size, base.grad_accum, base.max_iters) == (32, 4, 10_000)
     assert (base.weight_decay, base.grad_clip) == (0.1, 1.0)
 
