@@ -79,13 +79,13 @@ def test_the_narrowest_choice_is_the_likeliest_token(
         assert ids == argmax_by_hand(model, [40], 40)
 
 
-def test_the_seed_fixes_the_text(trio: Trio) -> None:
+def test_the_seed_fixes_the_text(untrained: Trio) -> None:
     def write(seed: int | None) -> str:
-        return generate_text(*trio, prompt="Казан", temperature=1.5, seed=seed, max_new_tokens=40)
+        return generate_text(*untrained, temperature=1.0, seed=seed, stop_at_eos=False)
 
     assert write(1) == write(1)
-    assert len({write(seed) for seed in range(5)}) > 1
-    assert len({write(None) for _ in range(5)}) > 1
+    assert write(1) != write(2)
+    assert write(None) != write(None)
 
 
 def test_sampling_leaves_the_global_random_numbers_alone(trio: Trio) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from config import TrainConfig
+from pipeline.interrupt import StopSignal
 
 CLOCKS = ("seconds", "tokens_per_second")
 
@@ -182,12 +183,31 @@ def test_a_signal_at_a_known_step(prepared: Any, tmp_path: Path, identical: Any)
     assert identical(result_of(parts), result_of(whole))
 
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def test_signal_handlers_are_put_back(workspace: Any) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in STOPPING]
     assert workspace.train(max_iters=4, eval_interval=1, interrupt_at=("step 2:",)).code == 130
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in STOPPING] == before
     assert workspace.stage3("--resume").code == 0
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in STOPPING] == before
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_each_of_these_signals_asks_to_stop(
+    number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopSignal() as stop:
+            assert not stop.asked
+            signal.raise_signal(number)
+            assert stop.asked
+            assert signal.getsignal(number) == signal.SIG_IGN  # a second one acts as usual
+    finally:
+        signal.signal(number, before)
+    assert "Stopping" in capfd.readouterr().err
 
 
 def test_a_second_ctrl_c_stops_at_once(workspace: Any, content_of: Any) -> None:
