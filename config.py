@@ -284,9 +284,9 @@ PRESETS = {
         TrainConfig(
             preset="tiny",
             max_iters=1_000,
-            batch_size=8,
+            batch_size=2,
             grad_accum=1,
-            learning_rate=2e-3,
+            learning_rate=1e-3,
             warmup_iters=50,
         ),
     ),
