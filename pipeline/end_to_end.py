@@ -7,6 +7,7 @@ at any time.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -176,17 +177,18 @@ def print_summary(manifest: dict[str, Any], run: dict[str, Any], out_dir: Path) 
             f"  Note: this is the {SAMPLE_NAME}, because the Leipzig corpus could not be had. The\n"
             "  same command tries again."
         )
-    python = shown(Path(sys.executable).absolute())
-    print("  next         " + "\n               ".join(next_steps(python)))
+    print("  next         " + "\n               ".join(next_steps()))
 
 
-def next_steps(python: str) -> list[str]:
-    steps = {
-        "quick_test.py": f"{python} quick_test.py",
-        "demo_inference.ipynb": f"{python} -m jupyter lab demo_inference.ipynb",
-        "app.py": f"{python} app.py",
+def next_steps() -> list[str]:
+    """The commands that open the three front doors, from the folder we are in."""
+    python = shown(Path(sys.executable))
+    doors = {
+        "quick_test.py": [python],
+        "demo_inference.ipynb": [python, "-m", "jupyter", "lab"],
+        "app.py": [python],
     }
-    return [command for file, command in steps.items() if (PROJECT_DIR / file).is_file()]
+    return [shlex.join([*start, shown(PROJECT_DIR / file)]) for file, start in doors.items()]
 
 
 if __name__ == "__main__":

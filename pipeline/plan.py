@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from config import PRESETS, ConfigError, ModelConfig, Preset, TrainConfig
+from config import PRESETS, PROJECT_DIR, ConfigError, ModelConfig, Preset, TrainConfig
 from model import GPT
 from pipeline.compiled import LossFunction
 from pipeline.device import Compute
@@ -137,12 +137,12 @@ def _automatic_plan(given: dict[str, Any], task: Task, compute: Compute) -> Plan
     assert full.seconds is not None
     epochs = full.epochs(task.train_tokens)
     folders = as_argv(given, TrainConfig, only=("data_dir", "tokenizer_dir", "out_dir"))
-    note = (
+    script = [shown(Path(sys.executable)), shown(PROJECT_DIR / "03_train.py")]
+    notes = [
         f"`base` in full ({full.train.max_iters:,} steps, {epochs:,.1f} epochs) would take about "
         f"{duration(full.seconds)} here: "
-        f"{shlex.join([shown(Path(sys.executable)), '03_train.py', '--preset', 'base', *folders])} "
-        "--force"
-    )
+        f"{shlex.join([*script, '--preset', 'base', *folders, '--force'])}"
+    ]
     fits = full.seconds <= 60 * FULL_RUN_AT_MOST and epochs <= MOST_EPOCHS
     if fits and not task.is_sample:
         return _complete(base, given, task, compute)
@@ -157,8 +157,8 @@ def _automatic_plan(given: dict[str, Any], task: Task, compute: Compute) -> Plan
         if plan.train.max_iters > most_steps:
             capped = {name: value for name, value in given.items() if name != "minutes"}
             plan = _complete(preset, capped | {"max_iters": most_steps}, task, compute)
-            note += f". {MOST_EPOCHS} times through the text are enough here"
-    return dataclasses.replace(plan, notes=(note, *plan.notes))
+            notes.append(f"{MOST_EPOCHS} times through the text are enough here")
+    return dataclasses.replace(plan, notes=(*notes, *plan.notes))
 
 
 def _complete(preset: Preset, given: dict[str, Any], task: Task, compute: Compute) -> Plan:

@@ -35,7 +35,7 @@ def test_auto_gives_a_small_text_the_small_model_and_fifteen_epochs(tmp_path: Pa
     # What the full run would take, and the command for it.
     assert "`base` in full (10,000 steps" in plan.notes[0]
     assert f"--preset base --out-dir '{tmp_path}/my models' --force" in plan.notes[0]
-    assert "warm-up shortened" in plan.notes[1]
+    assert "warm-up shortened" in plan.notes[2]
 
 
 def test_a_plan_keeps_to_its_minutes() -> None:
