@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config import REFERENCE_PROMPTS
 from pipeline.command import DONE, command
 from pipeline.flags import Parser
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from model import GPT
 
 MAX_PROMPT_CHARACTERS = 2_000
 
@@ -27,14 +32,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=7860)
     args = parser.parse_args(argv)
 
+    from utils import load_model, load_tokenizer  # slow: torch
+
+    model, _ = load_model(args.model, tokenizer_dir=args.tokenizer)
+    tokenizer, tok_config = load_tokenizer(args.tokenizer)
+
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
     import gradio as gr
 
     # Gradio's own font lacks Tatar letters in bold; LocalFont asks no other server.
     sans = gr.themes.LocalFont("Source Sans Pro", weights=(400, 700))
     mono = gr.themes.LocalFont("IBM Plex Mono", weights=(400, 700))
-    page = build_page(args.model, args.tokenizer)
-    page.launch(
+    build_page(model, tokenizer, tok_config).launch(
         server_name=args.host,
         server_port=args.port,
         share=False,
@@ -45,14 +54,11 @@ def main(argv: list[str] | None = None) -> int:
     return DONE
 
 
-def build_page(model_path: str, tokenizer_dir: str) -> Any:
-    """The page as a gradio.Blocks. Raises ModelNotFoundError where there is no model yet."""
+def build_page(model: GPT, tokenizer: Tokenizer, tok_config: dict[str, Any]) -> Any:
+    """The page as a gradio.Blocks."""
     import gradio as gr
 
-    from utils import generate_text, load_model, load_tokenizer
-
-    model, _ = load_model(model_path, tokenizer_dir=tokenizer_dir)
-    tokenizer, tok_config = load_tokenizer(tokenizer_dir)
+    from utils import generate_text
 
     def write(prompt: str, temperature: float, max_new_tokens: float) -> str:
         if len(prompt) > MAX_PROMPT_CHARACTERS:

@@ -110,23 +110,23 @@ def test_own_text_from_the_folder_where_the_command_is_given(project: Project) -
 
 def test_after_ctrl_c_the_same_command_goes_on(project: Project) -> None:
     flags = ("--sample", "--preset", "tiny", "--max-iters", "60", "--batch-size", "1")
-    process = subprocess.Popen(
+    output = ""
+    with subprocess.Popen(
         project.command(*flags, "--eval-interval", "5"),
         env=user_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         start_new_session=True,
-    )
-    assert process.stdout is not None
-    output = ""
-    for line in process.stdout:
-        output += line
-        if "step 10: validation loss" in line:
-            os.killpg(process.pid, signal.SIGINT)  # what a terminal does at Ctrl-C
-            break
-    output += process.stdout.read()
-    assert process.wait() == 130, output
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            output += line
+            if "step 10: validation loss" in line:
+                os.killpg(process.pid, signal.SIGINT)  # what a terminal does at Ctrl-C
+                break
+        output += process.stdout.read()
+    assert process.returncode == 130, output
     assert "Go on with: --resume" in output
     assert "The same command goes on" in output
     result = project.run(*flags, "--eval-interval", "5")
