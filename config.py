@@ -284,7 +284,7 @@ PRESETS = {
         TrainConfig(
             preset="tiny",
             max_iters=1_000,
-            batch_size=2,
+            batch_size=4,
             grad_accum=1,
             learning_rate=1e-3,
             warmup_iters=50,
