@@ -28,7 +28,7 @@ from pipeline.corpus import (
     sample_sources,
 )
 from pipeline.errors import CorpusError, NotAvailable
-from pipeline.files import sha256_of, shown
+from pipeline.files import alone_in, sha256_of, shown
 
 _CORPUS_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 LEIPZIG_LICENCE = "CC BY 4.0, Leipzig Corpora Collection"
@@ -37,6 +37,12 @@ LEIPZIG_LICENCE = "CC BY 4.0, Leipzig Corpora Collection"
 @command
 def main(argv: list[str] | None = None) -> int:
     config = read_flags(argv)
+    with alone_in(config.data_dir):
+        return prepare_data(config)
+
+
+def prepare_data(config: CorpusConfig) -> int:
+    """Decide between what is there, the corpus asked for and the sample; then prepare it."""
     kept = read_manifest(config.data_dir)
     redo = config.force or config.show_examples
     if not redo and kept and is_current(config, kept):

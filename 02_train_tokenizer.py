@@ -20,7 +20,15 @@ from config import SPECIAL_TOKENS, TokenizerConfig
 from pipeline import flags
 from pipeline.command import command
 from pipeline.errors import CorpusError
-from pipeline.files import atomic_write, read_json, sha256_of, sha256_of_json, shown, write_json
+from pipeline.files import (
+    alone_in,
+    atomic_write,
+    read_json,
+    sha256_of,
+    sha256_of_json,
+    shown,
+    write_json,
+)
 from pipeline.prepared import load_corpus, read_sentences
 from pipeline.tokenizer import (
     SPLIT_PATTERN,
@@ -35,6 +43,12 @@ from pipeline.tokenizer import (
 def main(argv: list[str] | None = None) -> int:
     given = flags.parse(argv, "Stage 2: train the tokenizer.", {TokenizerConfig: None})
     config = TokenizerConfig(**given)
+    with alone_in(config.tokenizer_dir):
+        return make_tokenizer(config)
+
+
+def make_tokenizer(config: TokenizerConfig) -> int:
+    """Train, measure, then write: a mistake on the way leaves the old tokenizer whole."""
     corpus = load_corpus(config.data_dir)
     settings = {
         "corpus_sha256": corpus.train_sha256,
@@ -61,12 +75,13 @@ def main(argv: list[str] | None = None) -> int:
 
     path = config.tokenizer_dir / "tokenizer.json"
     content = tokenizer.to_str(pretty=True).encode("utf-8")
+    measured = measure(tokenizer, corpus.val_path)
     if path.is_file() and path.read_bytes() != content:
         keep_replaced(config.tokenizer_dir)
     with atomic_write(path) as file:
         file.write(content)
     tokenizer = open_tokenizer(path)
-    facts = facts_of(tokenizer) | settings | measure(tokenizer, corpus.val_path)
+    facts = facts_of(tokenizer) | settings | measured
     facts |= {"key": key, "corpus": corpus.name, "special_tokens": list(SPECIAL_TOKENS)}
     write_json(config.tokenizer_dir / "config.json", facts)
 

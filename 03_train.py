@@ -31,7 +31,7 @@ from pipeline.compiled import LossFunction
 from pipeline.device import Compute, choose_compute, is_out_of_memory
 from pipeline.errors import TrainingError
 from pipeline.evaluate import Score, total_nats, unigram_loss
-from pipeline.files import shown, write_json
+from pipeline.files import alone_in, shown, write_json
 from pipeline.generate import Sampling, generate
 from pipeline.interrupt import StopSignal
 from pipeline.metrics import Metrics, draw_loss_curve
@@ -51,6 +51,12 @@ def main(argv: list[str] | None = None) -> int:
         argv, "Stage 3: train the model.", {TrainConfig: None, ModelConfig: ("dropout",)}
     )
     asked = TrainConfig.given({k: v for k, v in given.items() if k != "dropout"})
+    with alone_in(asked.out_dir):
+        return prepare_and_train(asked, given)
+
+
+def prepare_and_train(asked: TrainConfig, given: dict[str, Any]) -> int:
+    """Read the text, decide, say what was decided, train."""
     folder = RunFolder(asked.out_dir)
     record = folder.read() if asked.resume else {}
     if not (asked.resume or asked.force):
@@ -233,7 +239,10 @@ def train(
                 save_last()
                 last_save = time.monotonic()
             if score:
-                draw_loss_curve(metrics.rows, folder.curve, guessing)
+                try:
+                    draw_loss_curve(metrics.rows, folder.curve, guessing)
+                except (ImportError, ValueError) as error:  # matplotlib and its environment
+                    progress.say(f"  Note: the loss curve could not be drawn ({error})")
                 progress.say(in_words(state, score))
                 progress.say(f"    {sample(model, text)}")
             if stopping:

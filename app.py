@@ -31,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=7860)
     args = parser.parse_args(argv)
+    if not 0 < args.port < 65_536:
+        parser.error(f"--port {args.port}: must be at least 1 and at most 65535")
 
     from utils import load_model, load_tokenizer  # slow: torch
 

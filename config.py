@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -108,14 +109,28 @@ def is_allowed(field: dataclasses.Field[Any], value: Any) -> bool:
     )
 
 
+def has_type(value: Any, hint: Any) -> bool:
+    """Whether a value is of a field's type; a whole number will do for a float."""
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, tuple)
+    kinds = typing.get_args(hint) or (hint,)
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, kinds) or (float in kinds and isinstance(value, int))
+
+
 @dataclass(frozen=True)
 class Checked:
     """Base of the configurations: checks every field when one is made."""
 
     def __post_init__(self) -> None:
         problems = []
+        hints = typing.get_type_hints(type(self))
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if not has_type(value, hints[field.name]):
+                kind = str(field.type).removesuffix(" | None")
+                raise ConfigError([f"{flag_name(field.name)} {value!r}: must be of type {kind}"])
             if value is not None and not is_allowed(field, value):
                 allowed = allowed_values(field)
                 problems.append(f"{flag_name(field.name)} {value}: must be {allowed}")
@@ -187,10 +202,10 @@ class TokenizerConfig(Checked):
 class ModelConfig(Checked):
     """The shape of the network. The defaults are the `base` preset."""
 
-    n_layer: int = setting(6, "transformer blocks", low=1)
-    n_head: int = setting(8, "attention heads in a block", low=1)
-    n_embd: int = setting(512, "width of the residual stream", low=2)
-    block_size: int = setting(256, "context, in tokens", low=2)
+    n_layer: int = setting(6, "transformer blocks", low=1, high=256)
+    n_head: int = setting(8, "attention heads in a block", low=1, high=256)
+    n_embd: int = setting(512, "width of the residual stream", low=2, high=16_384)
+    block_size: int = setting(256, "context, in tokens", low=2, high=65_536)
     vocab_size: int = setting(8192, "tokens in the vocabulary", low=5, high=MAX_VOCAB_SIZE)
     dropout: float = setting(
         0.1, "dropout after the embedding, in attention and on residuals", low=0, below=1
@@ -222,12 +237,12 @@ class TrainConfig(Checked):
         "auto", "arithmetic of the forward pass; auto takes bfloat16 where the device has it",
         choices=("auto", "float32", "bfloat16", "float16"),
     )  # fmt: skip
-    max_iters: int = setting(10_000, "optimizer steps", low=1)
+    max_iters: int = setting(10_000, "optimizer steps", low=1, high=10**9)
     eval_interval: int | None = setting(
         None, "steps between evaluations (default: a tenth of the run, at most 500)", low=1
     )
-    batch_size: int = setting(32, "rows of one micro-batch", low=1)
-    grad_accum: int = setting(4, "micro-batches added up for one step", low=1)
+    batch_size: int = setting(32, "rows of one micro-batch", low=1, high=10**6)
+    grad_accum: int = setting(4, "micro-batches added up for one step", low=1, high=10**6)
     learning_rate: float = setting(3e-4, "peak learning rate", above=0)
     min_lr: float | None = setting(
         None, "learning rate that the cosine ends at (default: a tenth of the peak)", low=0
@@ -243,7 +258,10 @@ class TrainConfig(Checked):
     seed: int = setting(1337, "fixes weights, data order and dropout", low=0, high=2**63 - 1)
     resume: bool = setting(False, "go on with the run in --out-dir")
     minutes: float | None = setting(
-        None, "length of the run; fixes the number of steps from the measured speed", above=0
+        None,
+        "length of the run; fixes the number of steps from the measured speed",
+        above=0,
+        high=10**6,
     )
     patience: int | None = setting(None, "stop after so many evaluations without a new best", low=1)
     force: bool = setting(False, "overwrite the run in --out-dir")

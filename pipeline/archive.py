@@ -145,7 +145,7 @@ def _archive_lines(path: Path) -> Iterator[bytes]:
                         yield from _text_lines(text, path)
             while reader.read(CHUNK):  # a wrong checksum shows only at the very end
                 pass
-        except tarfile.TarError as error:
+        except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
             raise DamagedArchive(
                 path, f"is not a whole tar archive ({error})", "Get it again"
             ) from None

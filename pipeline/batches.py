@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from tqdm import tqdm
 from config import BOS_ID, EOS_ID, PAD_ID
 from model import IGNORE_INDEX
 from pipeline.errors import TrainingError
-from pipeline.files import atomic_write, shown
+from pipeline.files import alone_in, atomic_write, shown
 from pipeline.prepared import read_sentences
 
 TokenIds = npt.NDArray[np.uint16]
@@ -45,19 +44,33 @@ def cached_tokens(
     name = f"{text_path.stem}-{text_sha256[:12]}-{tokenizer_sha256[:12]}.npy"
     path = text_path.parent / "cache" / name
     if path.is_file():
-        try:
-            return np.lib.format.open_memmap(path, mode="r")
-        except (ValueError, OSError):
-            print(f"  {shown(path)} is damaged; making it anew")
-    print(f"  Encoding {shown(text_path)}")
-    for stale in path.parent.glob(f"{text_path.stem}-*.npy*"):
-        stale.unlink(missing_ok=True)
-    # A name of this process's own first: two runs may encode the same text at the same time.
-    own = path.with_name(f"{os.getpid()}-{name}")
-    sentences = tqdm(read_sentences(text_path), unit=" sentences", unit_scale=True, disable=None)
-    _write_tokens(own, encode_sentences(tokenizer, sentences))
-    own.replace(path)
+        if (tokens := _read_tokens(path, tokenizer.get_vocab_size())) is not None:
+            return tokens
+        print(f"  {shown(path)} is damaged; making it anew")
+    with alone_in(path.parent):
+        print(f"  Encoding {shown(text_path)}")
+        for stale in path.parent.glob(f"{text_path.stem}-*.npy*"):
+            stale.unlink(missing_ok=True)
+        lines = tqdm(read_sentences(text_path), unit=" sentences", unit_scale=True, disable=None)
+        _write_tokens(path, encode_sentences(tokenizer, lines))
     return np.lib.format.open_memmap(path, mode="r")
+
+
+def _read_tokens(path: Path, vocab_size: int) -> TokenIds | None:
+    """The array in a cache file, or None if it is not what `_write_tokens` wrote."""
+    try:
+        tokens = np.lib.format.open_memmap(path, mode="r")
+    except Exception:  # NumPy parses the header with Python's own tokenizer, among others
+        return None
+    is_ours = (
+        tokens.dtype == np.uint16
+        and tokens.ndim == 1
+        and (
+            len(tokens) == 0
+            or (tokens[0] == BOS_ID and tokens[-1] == EOS_ID and int(tokens.max()) < vocab_size)
+        )
+    )
+    return tokens if is_ours else None
 
 
 def encode_sentences(tokenizer: Tokenizer, sentences: Iterable[str]) -> Iterator[TokenIds]:

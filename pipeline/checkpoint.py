@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"{shown(path)} is not there. Train one with: bash run_pipeline.sh"
         )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that are refused anyway
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception:  # zipfile, pickle and PyTorch each have their own for a file they reject
@@ -73,17 +76,30 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"{shown(path)} cannot be read: it is damaged or no PyTorch checkpoint. Copy it anew, "
             "or train one with: python 03_train.py --force"
         ) from None
-    if not isinstance(content, dict) or not content.keys() >= _NEEDED:
+    if not (isinstance(content, dict) and content.keys() >= _NEEDED and _has_right_types(content)):
         raise CheckpointError(
             f"{shown(path)} is a checkpoint of another program. This one reads what 03_train.py "
             "writes"
         )
-    if content.get("format", 0) not in range(FORMAT + 1):
+    written = content.get("format", 0)
+    if not isinstance(written, int) or written not in range(FORMAT + 1):
         raise CheckpointError(
-            f"{shown(path)} has format {content['format']}, and this version reads up to {FORMAT}. "
+            f"{shown(path)} has format {written}, and this version reads up to {FORMAT}. "
             "Update the project"
         )
     return content
+
+
+def _has_right_types(content: dict[str, Any]) -> bool:
+    """Whether the values that are compared and printed are numbers and texts."""
+    if not isinstance(content["card"], dict):
+        return False
+    numbers = [content.get("val_loss", 0.0), content["card"].get("unigram_loss", 0.0)]
+    return (
+        isinstance(content["step"], int)
+        and isinstance(content["tokenizer_sha256"], str)
+        and all(isinstance(number, int | float) for number in numbers)
+    )
 
 
 def model_content(
@@ -102,7 +118,12 @@ def model_content(
 def build_model(content: dict[str, Any], path: Path) -> GPT:
     """The model of a checkpoint, in float32 on the CPU. Raises CheckpointError if unfit."""
     try:
-        model = GPT(ModelConfig(**content["config"]))
+        config = ModelConfig(**content["config"])
+        with torch.device("meta"):  # costs no memory, whatever the configuration says
+            wanted = {name: tensor.shape for name, tensor in GPT(config).state_dict().items()}
+        if wanted != {name: tensor.shape for name, tensor in content["model"].items()}:
+            raise RuntimeError("shapes differ")
+        model = GPT(config)
         model.load_state_dict(content["model"])
         model.card = content["card"] | {
             "step": content["step"],
@@ -114,6 +135,11 @@ def build_model(content: dict[str, Any], path: Path) -> GPT:
             f"{shown(path)} holds a network of another shape than it says. Copy it anew, or train "
             "one with: python 03_train.py --force"
         ) from None
+    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        raise CheckpointError(
+            f"{shown(path)} holds weights that are no numbers. Train again with: "
+            "python 03_train.py --force"
+        )
     return model
 
 

@@ -50,7 +50,9 @@ _MAPPABLE = frozenset("aceopxyhABCEHKMOPTXY")
 _ID_COLUMN = re.compile(r"\d+\t")
 
 # The end of a sentence: a closing mark, white space, then something that can open one.
-_BOUNDARY = re.compile(r"""[.!?…]+[»”"')\]]*(\s+)(?=[«„“"'(\[]?(?:[—–-]\s*)?\w)|[。！？।]()""")
+_BOUNDARY = re.compile(
+    r"""(?<![.!?…])[.!?…]+[»”"')\]]*(\s+)(?=[«„“"'(\[]?(?:[—–-]\s*)?\w)|[。！？।]()"""
+)
 _ABBREVIATIONS = frozenset(
     re.split(
         " ",
@@ -70,6 +72,8 @@ class Cleaner:
 
     def normalise(self, text: str) -> str:
         """The sentence in NFC, one space between words, nothing invisible, Tatar letters right."""
+        if len(text) > 10 * MAX_CHARS:
+            return text  # is dropped whatever is done; normalising it may take minutes
         if "&" in text and _ENTITY.search(text):
             self.repaired["html entities"] += 1
             # Text that went through two templates is escaped twice: &amp;quot;
@@ -141,25 +145,28 @@ def without_id(line: str) -> str:
 def sentences(line: str) -> Iterator[str]:
     """The sentences of a line of running text, which may hold a whole paragraph."""
     for part in line.splitlines():
-        start = 0
+        start = counted = open_quotations = 0
         for match in _BOUNDARY.finditer(part):
+            end = match.end()
+            open_quotations += part.count("«", counted, end) - part.count("»", counted, end)
+            counted = end
+            # A quotation stays whole; one that never ends does not hold up a whole page.
+            if open_quotations > 0 and end - start < MAX_CHARS:
+                continue
             if _is_end(part, start, match):
-                yield part[start : match.end()].strip()
-                start = match.end()
+                yield part[start:end].strip()
+                start, open_quotations = end, 0
         if rest := part[start:].strip():
             yield rest
 
 
 def _is_end(part: str, start: int, match: re.Match[str]) -> bool:
-    opener = part[match.end() :].lstrip("«„“\"'([—–- ")[:1]
+    opener = part[match.end() : match.end() + 8].lstrip("«„“\"'([—–- ")[:1]
     if match[1] and (opener.islower() or opener.isdigit()):
         return False
-    so_far = part[start : match.end()]
-    if so_far.count("«") > so_far.count("»"):
-        return False  # a quotation stays whole
     if part[match.start()] != "." or match[1] is None:
         return True
-    before = part[start : match.start()].rsplit(None, 1)
+    before = part[max(start, match.start() - 40) : match.start()].rsplit(None, 1)
     last = before[-1].lstrip("(«\"'") if before else ""
     is_initial = len(last.rsplit(".", 1)[-1]) == 1 and last[-1:].isupper()
     return not (is_initial or last.lower() in _ABBREVIATIONS)

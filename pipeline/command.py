@@ -54,11 +54,12 @@ def print_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(ValueError):
-                stream.reconfigure(encoding="utf-8", errors="replace", line_buffering=True)
+                stream.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
 
 
 def _fail(problems: list[str]) -> int:
-    sys.stdout.flush()
+    if sys.stdout is not None:  # closed by the caller (>&-)
+        sys.stdout.flush()
     for problem in problems:
         print("error: " + " ".join(problem.split()), file=sys.stderr)
     return MISTAKE

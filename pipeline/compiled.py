@@ -44,6 +44,8 @@ class LossFunction:
             if is_out_of_memory(error):
                 raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            if " " in torch.__file__:
+                reason = "PyTorch's compiler needs a path without spaces"
             print(f"  Warning: torch.compile does not work here ({reason}); going on without it.")
             self._forward = self.model
             self.compiled = False

@@ -130,9 +130,11 @@ def read_manifest(data_dir: Path) -> dict[str, Any]:
     try:
         manifest = read_json(data_dir / MANIFEST)
         whole = all(sha256_of(data_dir / n) == manifest["sha256"][n] for n in (TRAIN, VAL))
-    except (OSError, TatarGPTError, KeyError, TypeError):
+        named = {"key", "corpus"} <= manifest.keys()
+        named = named and all({"name", "sha256"} <= source.keys() for source in manifest["sources"])
+    except (OSError, TatarGPTError, KeyError, TypeError, AttributeError):
         return {}
-    return manifest if whole else {}
+    return manifest if whole and named else {}
 
 
 def prepare(

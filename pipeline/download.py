@@ -34,7 +34,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 # A Leipzig archive is about as large as the sentences in it.
 TEXT_PER_ARCHIVE = 2
 
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)")
 
 
 class _TryAgain(Exception):
@@ -65,7 +65,9 @@ class _Part:
             version = read_json(self.note)
         except (OSError, TatarGPTError):
             return {}
-        return version if isinstance(version, dict) and version.get("url") == self.url else {}
+        validator = version.get("validator")
+        is_ours = isinstance(validator, str) and validator.isascii() and validator.isprintable()
+        return version if is_ours and version.get("url") == self.url else {}
 
     def remember(self, headers: Any, total: int | None) -> None:
         # A weak ETag promises the same meaning, not the same bytes.
@@ -152,8 +154,10 @@ def _get(url: str, headers: dict[str, str], timeout: float) -> requests.Response
         )
     except (requests.ConnectionError, requests.Timeout) as error:
         raise _NotReached(_cause(error)) from None
-    except requests.RequestException as error:
-        raise DownloadError(f"{url} cannot be asked for: {error}. Check --base-url") from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        # Also what an address, or one that the server redirects to, may hold that is none.
+        reason = str(error)[:200]
+        raise DownloadError(f"{url} cannot be asked for: {reason}. Check --base-url") from None
 
 
 def _cause(error: BaseException) -> str:
@@ -222,7 +226,7 @@ def _position(answer: requests.Response) -> tuple[int, int | None]:
             return -1, None
         return int(match[1]), None if match[2] == "*" else int(match[2])
     length = answer.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdigit() else None
+    return 0, int(length) if re.fullmatch("[0-9]{1,18}", length) else None
 
 
 def _need_disk(path: Path, total: int | None, have: int) -> None:

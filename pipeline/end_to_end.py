@@ -111,8 +111,9 @@ def refuse_another_text(
     """
     names = corpora_asked_for(given, bool(manifest.get("fallback")))
     changes = []
-    if run["corpus"] not in names:
-        changes.append(f"it was trained on {run['corpus']}, this command trains on {names[0]}")
+    if run.get("corpus") not in names:
+        trained_on = run.get("corpus", "something unknown")
+        changes.append(f"it was trained on {trained_on}, this command trains on {names[0]}")
     for name in ("language", "val_fraction"):
         if name in given and name in manifest and given[name] != manifest[name]:
             changes.append(f"{flag_name(name)} was {manifest[name]} and is {given[name]}")

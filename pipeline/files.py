@@ -6,11 +6,17 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from pipeline.errors import TatarGPTError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
@@ -57,10 +63,31 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep a second program of ours out of a folder; the lock ends with the process.
+
+    Raises TatarGPTError if another one is at work there. Does nothing where there is no flock.
+    """
+    if fcntl is None:
+        yield
+        return
+    name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
+    with (Path(tempfile.gettempdir()) / f"tatar-gpt-{os.getuid()}-{name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TatarGPTError(
+                f"another run is at work in {shown(folder)}. Wait for it, or name another folder"
+            ) from None
+        yield
+
+
 def json_bytes(value: Any) -> bytes:
     """A value as our JSON files hold it."""
     text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
-    return text.encode("utf-8")
+    # A file name that is no UTF-8 text keeps its bytes.
+    return text.encode("utf-8", "surrogateescape")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -74,7 +101,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(value, dict):
             raise ValueError("it holds no JSON object")
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are such
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError, JSONDecodeError are such
         raise TatarGPTError(
             f"{shown(path)} is damaged ({error}). Delete it, or make it anew with --force"
         ) from None

@@ -19,7 +19,9 @@ class Sampling(Checked):
     """How the next token is chosen."""
 
     max_new_tokens: int = setting(100, "most tokens to add", low=0)
-    temperature: float = setting(0.8, "0 takes the likeliest token; higher is bolder", low=0)
+    temperature: float = setting(
+        0.8, "0 takes the likeliest token; higher is bolder", low=0, high=100
+    )
     top_k: int | None = setting(None, "choose among the k likeliest tokens", low=1)
     top_p: float | None = setting(
         None, "choose among the likeliest tokens that together have this probability (Holtzman "
@@ -27,7 +29,7 @@ class Sampling(Checked):
     )  # fmt: skip
     repetition_penalty: float = setting(
         1.0, "above 1 makes tokens that already occurred less likely (Keskar et al. 2019, "
-        "arXiv:1909.05858)", above=0,
+        "arXiv:1909.05858)", low=0.01, high=100,
     )  # fmt: skip
     seed: int | None = setting(None, "the same seed gives the same text", low=0, high=2**63 - 1)
     stop_at_eos: bool = setting(True, "end with the sentence; False goes on with a new one")
@@ -72,7 +74,7 @@ def choose_token(
         penalty = sampling.repetition_penalty
         logits[seen] = torch.where(values > 0, values / penalty, values * penalty)
     logits[[PAD_ID, UNK_ID, BOS_ID]] = -math.inf  # never text
-    if sampling.temperature == 0:
+    if sampling.temperature < 1e-6:
         return int(logits.argmax())
     logits = (logits - logits.max()) / sampling.temperature  # at most 0: no overflow
     if sampling.top_k is not None and sampling.top_k < logits.numel():
@@ -83,6 +85,7 @@ def choose_token(
         probabilities = ordered.softmax(dim=-1)
         # A token stays if those before it do not yet reach top_p: the first always stays.
         beyond = probabilities.cumsum(dim=-1) - probabilities >= sampling.top_p
+        beyond[0] = False
         logits[index[beyond]] = -math.inf
     return int(torch.multinomial(logits.softmax(dim=-1), 1, generator=generator))
 

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.files import atomic_write, errors_name
 
 Row = dict[str, Any]
+_DRAWN = {"train_loss", "val_loss"}
 
 
 class Metrics:
@@ -19,13 +20,13 @@ class Metrics:
         self.path = path
         self.rows: list[Row] = []
         if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     row = json.loads(line)
-                except json.JSONDecodeError:  # a line cut short by a crash is the last one
-                    break
-                if row["step"] <= first_step:
-                    self.rows.append(row)
+                    if row["step"] <= first_step and row.keys() >= _DRAWN:
+                        self.rows.append(row)
+                except (ValueError, TypeError, KeyError, AttributeError):
+                    break  # a line cut short by a crash is the last one
         with atomic_write(path) as file:
             file.write("".join(map(_as_line, self.rows)).encode("utf-8"))
 

@@ -222,6 +222,8 @@ def use_compile(train: TrainConfig, model: ModelConfig, compute: Compute, speed:
     if compute.device.type == "cpu":
         step_seconds = train.batch_size * train.grad_accum * model.block_size * speed.train
         has_compiler = sys.platform == "linux" and shutil.which("g++") is not None
+        # PyTorch calls the compiler without quoting its own path.
+        has_compiler = has_compiler and " " not in torch.__file__
         return has_compiler and train.max_iters * step_seconds > COMPILE_FROM
     return compute.device.type == "cuda" and train.max_iters >= 1000
 

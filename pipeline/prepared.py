@@ -38,8 +38,9 @@ def load_corpus(data_dir: Path) -> PreparedCorpus:
         hashes[split] = sha256_of(path)
     manifest_path = data_dir / "manifest.json"
     manifest = read_json(manifest_path) if manifest_path.is_file() else {}
+    recorded = manifest.get("sha256")
     for split, sha256 in hashes.items():
-        if manifest and manifest.get("sha256", {}).get(f"{split}.txt") != sha256:
+        if manifest and not (isinstance(recorded, dict) and recorded.get(f"{split}.txt") == sha256):
             raise CorpusError(
                 f"{shown(data_dir)}/{split}.txt is not what {shown(manifest_path)} describes. "
                 "Prepare it anew with: python 01_prepare_data.py (or delete the manifest if you "
@@ -50,7 +51,7 @@ def load_corpus(data_dir: Path) -> PreparedCorpus:
         val_path=data_dir / "val.txt",
         train_sha256=hashes["train"],
         val_sha256=hashes["val"],
-        name=manifest.get("corpus", "a text of unknown origin"),
+        name=str(manifest.get("corpus", "a text of unknown origin")),
     )
 
 

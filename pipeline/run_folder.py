@@ -51,9 +51,13 @@ class RunFolder:
             )
 
     def begin(self, record: dict[str, Any]) -> None:
-        """Remove what an earlier run left, and write down the new one."""
-        for path in (self.run, self.last, self.best, self.metrics, self.curve):
-            path.unlink(missing_ok=True)
+        """Move what an earlier run left to replaced/, and write down the new one."""
+        earlier = [
+            p for p in (self.run, self.last, self.best, self.metrics, self.curve) if p.exists()
+        ]
+        for path in earlier:
+            (self.path / "replaced").mkdir(exist_ok=True)
+            path.replace(self.path / "replaced" / path.name)
         write_json(self.run, record)
 
     def read(self) -> dict[str, Any]:
@@ -67,7 +71,11 @@ class RunFolder:
         try:
             TrainConfig(**record["train"])
             ModelConfig(**record["model"])
-            is_ours = record.keys() >= _RECORDED
+            hashes = record["hashes"]
+            is_ours = record.keys() >= _RECORDED and all(
+                isinstance(hashes[name], str)
+                for name in ("training text", "validation text", "tokenizer")
+            )
         except (KeyError, TypeError, ConfigError):
             is_ours = False
         if not is_ours:

@@ -73,7 +73,9 @@ def open_tokenizer(path: Path) -> Tokenizer:
         raise TokenizerError(f"{shown(path)} is not there. Train one with: bash run_pipeline.sh")
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises plain Exception for a file it cannot read
+    except BaseException as error:  # plain Exception, or the library's own PanicException
+        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
         reason = str(error) or type(error).__name__
         raise TokenizerError(
             f"{shown(path)} is not a tokenizer ({reason}). Make it anew with: "
@@ -85,11 +87,18 @@ def open_tokenizer(path: Path) -> Tokenizer:
                 f"{shown(path)} has no {token} as id {token_id}, so it is not a tokenizer of this "
                 "project. Make one with: python 02_train_tokenizer.py --force"
             )
+    if max(tokenizer.get_vocab().values()) >= tokenizer.get_vocab_size():
+        raise TokenizerError(
+            f"{shown(path)} has gaps between its token ids. Make one with: "
+            "python 02_train_tokenizer.py --force"
+        )
     if tokenizer.get_vocab_size() > MAX_VOCAB_SIZE:
         raise TokenizerError(
             f"{shown(path)} has {tokenizer.get_vocab_size():,} tokens, and at most "
             f"{MAX_VOCAB_SIZE:,} will do. Make one with: python 02_train_tokenizer.py --force"
         )
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True
     _replace_lone_surrogates(tokenizer)
     tokenizer.sha256 = sha256_of(path)  # type: ignore[attr-defined]

@@ -47,6 +47,10 @@ class Outcome(NamedTuple):
         return self.err.splitlines()
 
 
+# A shell that starts the tests in the background makes them, and their children, deaf to Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Terminal(io.StringIO):
     """Standard output at which someone sits who presses Ctrl-C on reading certain words."""
 

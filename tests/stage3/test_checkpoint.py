@@ -122,7 +122,8 @@ def test_checkpoints_of_other_programs_are_refused(foreign: Any, tmp_path: Path)
         {"config": None},
         {"model": {}},
         {"model": None},
-        {"card": None},
+        {"config": {"n_layer": 10**9}},
+        {"config": {"block_size": 10**7}},
     ],
 )
 def test_contents_that_contradict_themselves_are_refused(
@@ -131,4 +132,31 @@ def test_contents_that_contradict_themselves_are_refused(
     path = tmp_path / "model.pt"
     save_checkpoint(path, content | change)
     with pytest.raises(CheckpointError, match=r"model\.pt holds a network of another shape"):
+        build_model(load_checkpoint(path), path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"card": None},
+        {"card": {"unigram_loss": "low"}},
+        {"step": "last"},
+        {"val_loss": [1.0]},
+        {"tokenizer_sha256": 5},
+    ],
+)
+def test_values_of_another_kind_are_refused(
+    change: dict[str, Any], content: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "model.pt"
+    save_checkpoint(path, content | change)
+    with pytest.raises(CheckpointError):
+        load_checkpoint(path)
+
+
+def test_weights_that_are_no_numbers_are_refused(content: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    content["model"]["final_norm.weight"][0] = float("nan")
+    save_checkpoint(path, content)
+    with pytest.raises(CheckpointError, match="no numbers"):
         build_model(load_checkpoint(path), path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -445,6 +446,9 @@ def test_a_run_that_comes_apart_at_once_says_that_nothing_was_saved(
     assert outcome.code == 2
     assert len(outcome.complaints) == 1
     assert "Nothing had been saved yet" in outcome.err
+    step = re.search(r"at step (\d+)", outcome.err)
+    assert step
+    assert int(step[1]) <= 5  # not only at the first evaluation
     assert not (workspace.models / "last.pt").exists()
     assert not (workspace.models / "best_model.pt").exists()
 
