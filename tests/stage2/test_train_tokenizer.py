@@ -218,6 +218,12 @@ def test_wrong_flags_are_told_all_at_once(space: Any) -> None:
         assert wrong in outcome.err
 
 
+def test_a_mistake_with_line_breaks_is_told_in_one_line(space: Any) -> None:
+    outcome = space.stage2("--vocab-size", "8\n192")
+    assert outcome.code == 2
+    assert outcome.complaints == ["error: --vocab-size 8 192: must be a whole number"]
+
+
 def test_missing_corpus(empty_workspace: Any) -> None:
     outcome = empty_workspace.stage2()
     assert outcome.code == 2
