@@ -60,7 +60,6 @@ class CausalSelfAttention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.n_head = config.n_head
-        self.dropout = config.dropout
         self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
         self.proj = nn.Linear(config.n_embd, config.n_embd, bias=False)
         self.rope = RotaryPositionalEmbedding(config.n_embd // config.n_head, config.block_size)
@@ -70,13 +69,8 @@ class CausalSelfAttention(nn.Module):
         B, T, C = x.shape
         q, k, v = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head).unbind(2)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))  # (B, H, T, D) each
-        y = F.scaled_dot_product_attention(
-            self.rope(q),
-            self.rope(k),
-            v,
-            is_causal=True,
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+        # No dropout here: it keeps a CPU from the fused kernel (docs/EXPERIMENTS.md).
+        y = F.scaled_dot_product_attention(self.rope(q), self.rope(k), v, is_causal=True)
         y = y.transpose(1, 2).reshape(B, T, C)  # the heads side by side again
         return self.residual_dropout(self.proj(y))
 
