@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from config import PRESETS, REFERENCE_PROMPTS, ModelConfig, TrainConfig
+from config import PRESETS, REFERENCE_PROMPTS, TOP_P, ModelConfig, TrainConfig
 from model import GPT, IGNORE_INDEX
 from pipeline import flags
 from pipeline.batches import TrainingRows, check_lengths, evaluation_rows
@@ -42,7 +42,7 @@ from pipeline.run_folder import RunFolder, record_of, resumed_plan
 from pipeline.training_text import TrainingText, load_training_text
 
 SECONDS_BETWEEN_SAVES = 300
-SAMPLE = Sampling(max_new_tokens=30, temperature=0.8, seed=0)
+SAMPLE = Sampling(max_new_tokens=30, temperature=0.8, top_p=TOP_P, seed=0)
 
 
 @command

@@ -72,7 +72,6 @@ def build_page(model: GPT, tokenizer: Tokenizer, tok_config: dict[str, Any]) -> 
             prompt,
             max_new_tokens=int(max_new_tokens),
             temperature=temperature,
-            top_k=100,
         )
 
     with gr.Blocks(title="Татар GPT") as page:

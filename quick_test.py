@@ -32,9 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     print_card(model.card, model.parameter_count())
 
     def write(prompt: str, temperature: float) -> str:
-        return generate_text(
-            model, tokenizer, tok_config, prompt, 60, temperature, top_k=100, seed=1
-        )
+        return generate_text(model, tokenizer, tok_config, prompt, 60, temperature, seed=1)
 
     print("\nWhat it writes (temperature 0.8)")
     for prompt in REFERENCE_PROMPTS:

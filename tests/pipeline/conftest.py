@@ -14,6 +14,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
 GENERATED = {".venv", ".git", "data", "tokenizer", "models"}
+SHORT = ("--minutes", "0.5")  # instead of the minutes that a first run takes for training
 
 
 @dataclass
@@ -81,6 +82,6 @@ def project(tmp_path: Path) -> Project:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """A whole run without the Leipzig server, as a first user without internet has it."""
     project = copy_project(tmp_path_factory.mktemp("first run"))
-    result = project.run("--base-url", f"http://127.0.0.1:{closed_port()}")
+    result = project.run("--base-url", f"http://127.0.0.1:{closed_port()}", *SHORT)
     assert result.returncode == 0, result.stdout + result.stderr
     return project, result.stdout

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pytest_httpserver import HTTPServer
 
-from tests.pipeline.conftest import PROJECT, Project, closed_port, user_environment
+from tests.pipeline.conftest import PROJECT, SHORT, Project, closed_port, user_environment
 
 QUICK = ("--preset", "tiny", "--max-iters", "4", "--batch-size", "1")
 
@@ -37,8 +37,6 @@ def test_a_first_run_without_the_server_ends_with_a_model(trained: tuple[Project
     assert run["train"]["preset"] == "tiny"
     assert run["finished"]
     assert run["result"]["val_loss"] < run["result"]["unigram_loss"]
-    epochs = run["train"]["max_iters"] * run["train"]["batch_size"] * 256 / run["train_tokens"]
-    assert epochs < 16
     # The summary says all that the README promises.
     summary = output.split("=== Done")[1]
     for word in ("built-in sample", "training tokens", "tiny", "perplexity", "bits/byte", "loss"):
@@ -52,7 +50,7 @@ def test_a_first_run_without_the_server_ends_with_a_model(trained: tuple[Project
 def test_the_same_command_again_skips_what_is_done(trained: tuple[Project, str]) -> None:
     project, _ = trained
     before = hashes(project.path / "models")
-    result = project.run("--base-url", f"http://127.0.0.1:{closed_port()}")
+    result = project.run("--base-url", f"http://127.0.0.1:{closed_port()}", *SHORT)
     assert result.returncode == 0, result.stderr
     assert "still cannot be had" in result.stdout  # the server was tried once more
     assert "Stage 2: nothing has changed" in result.stdout
@@ -72,7 +70,7 @@ def test_a_server_that_is_back_replaces_nothing_by_itself(
         tar.addfile(info, io.BytesIO(text))
     httpserver.expect_request("/tat_mixed_2015_1M.tar.gz").respond_with_data(archive.getvalue())
     before = hashes(project.path / "data")
-    result = project.run("--base-url", httpserver.url_for("").rstrip("/"))
+    result = project.run("--base-url", httpserver.url_for("").rstrip("/"), *SHORT)
     assert result.returncode == 0, result.stderr
     assert "--force" in result.stdout
     assert "replaces it" in result.stdout

@@ -124,7 +124,7 @@ def test_run_json_says_what_was_asked_and_decided(fresh: Any) -> None:
     }
     recipe, tiny = run["train"], PRESETS["tiny"]
     assert recipe["learning_rate"] == tiny.train.learning_rate
-    assert recipe["min_lr"] == tiny.train.learning_rate / 10
+    assert recipe["min_lr"] == tiny.train.last_lr
     assert recipe["warmup_iters"] == 3
     shape = vars(tiny.model) | {"vocab_size": workspace.vocab_size, "dropout": 0.05}
     assert run["model"] == shape
