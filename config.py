@@ -242,12 +242,19 @@ class TrainConfig(Checked):
     )
     batch_size: int = setting(32, "rows of one micro-batch", low=1, high=10**6)
     grad_accum: int = setting(4, "micro-batches added up for one step", low=1, high=10**6)
+    optimizer: str = setting(
+        "adamw", "muon: Muon for the matrices of the blocks, AdamW for the rest",
+        choices=("adamw", "muon"),
+    )  # fmt: skip
     learning_rate: float = setting(3e-4, "peak learning rate", above=0)
+    schedule: str = setting(
+        "cosine", "how the learning rate falls after the warm-up", choices=("cosine", "linear")
+    )
     min_lr: float | None = setting(
-        None, "learning rate that the cosine ends at (default: a tenth of the peak)", low=0
+        None, "learning rate of the last step (default: a tenth of the peak)", low=0
     )
     warmup_iters: int = setting(100, "steps of linear warm-up", low=0)
-    weight_decay: float = setting(0.1, "AdamW's decay of the matrices", low=0)
+    weight_decay: float = setting(0.1, "decay of the matrices", low=0)
     grad_clip: float = setting(1.0, "largest norm of the gradient; 0 switches it off", low=0)
     grad_checkpoint: bool = setting(False, "recompute activations: less memory, more time")
     compile: str = setting(

@@ -1,8 +1,9 @@
-"""AdamW and the learning rate over a run."""
+"""What turns gradients into steps, and the learning rate over a run."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 
@@ -12,23 +13,62 @@ from model import GPT
 BETAS = (0.9, 0.95)  # as GPT-3: Brown et al. 2020, arXiv:2005.14165, appendix B
 
 
-def make_optimizer(model: GPT, train: TrainConfig) -> torch.optim.AdamW:
+class MuonAndAdamW(torch.optim.Optimizer):
+    """Muon on the matrices of the blocks, AdamW on embedding and norms, as one optimizer.
+
+    Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) makes the singular values of a
+    step alike. The step is scaled to the root mean square of AdamW's (Liu et al. 2025,
+    arXiv:2502.16982), so both share learning rate and decay.
+    """
+
+    def __init__(self, model: GPT, train: TrainConfig) -> None:
+        hidden = [p for p in model.blocks.parameters() if p.dim() == 2]
+        rest = [p for p in model.parameters() if p.dim() < 2 or p is model.embedding.weight]
+        super().__init__([*hidden, *rest], {})
+        self.muon = torch.optim.Muon(
+            hidden,
+            lr=train.learning_rate,
+            weight_decay=train.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        self.adamw = make_adamw(rest, train)
+        self.param_groups = [*self.muon.param_groups, *self.adamw.param_groups]
+
+    def step(self) -> None:  # type: ignore[override]
+        self.muon.step()  # type: ignore[no-untyped-call]
+        self.adamw.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.muon.load_state_dict(state_dict["muon"])
+        self.adamw.load_state_dict(state_dict["adamw"])
+        self.param_groups = [*self.muon.param_groups, *self.adamw.param_groups]
+
+
+def make_optimizer(model: GPT, train: TrainConfig) -> torch.optim.Optimizer:
+    """The optimizer that the configuration names, for all parameters of the model."""
+    if train.optimizer == "muon":
+        return MuonAndAdamW(model, train)
+    return make_adamw(list(model.parameters()), train)
+
+
+def make_adamw(parameters: list[torch.nn.Parameter], train: TrainConfig) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); only matrices decay, not norms."""
-    matrices = [p for p in model.parameters() if p.dim() >= 2]
-    vectors = [p for p in model.parameters() if p.dim() < 2]
     groups = [
-        {"params": matrices, "weight_decay": train.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": train.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
-    fused = model.embedding.weight.device.type in ("cuda", "cpu")
+    fused = parameters[0].device.type in ("cuda", "cpu")
     return torch.optim.AdamW(groups, lr=train.learning_rate, betas=BETAS, fused=fused)
 
 
 def learning_rate_at(step: int, train: TrainConfig) -> float:
-    """Linear warm-up, then a cosine from `learning_rate` to `last_lr` at the last step."""
+    """Linear warm-up, then `schedule` from `learning_rate` to `last_lr` at the last step."""
     if step < train.warmup_iters:
         return train.learning_rate * (step + 1) / train.warmup_iters
     length = max(1, train.max_iters - 1 - train.warmup_iters)
     progress = min(1.0, (step - train.warmup_iters) / length)
-    cosine = 0.5 * (1 + math.cos(math.pi * progress))
-    return train.last_lr + (train.learning_rate - train.last_lr) * cosine
+    left = 1 - progress if train.schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
+    return train.last_lr + (train.learning_rate - train.last_lr) * left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 
@@ -39,9 +40,18 @@ def test_learning_rate_without_warm_up_starts_at_its_peak() -> None:
     assert learning_rate_at(0, dataclasses.replace(run, max_iters=1)) == pytest.approx(1e-2)
 
 
-def test_only_matrices_decay() -> None:
+def test_a_linear_schedule_falls_by_the_same_amount_every_step() -> None:
+    run = dataclasses.replace(RUN, schedule="linear")
+    curve = [learning_rate_at(step, run) for step in range(4, 105)]
+    falls = [earlier - later for earlier, later in itertools.pairwise(curve)]
+    assert falls == pytest.approx([(1e-2 - 1e-3) / 100] * 100)
+    assert curve[-1] == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_only_matrices_decay(name: str) -> None:
     model = GPT(ModelConfig(2, 2, 32, 16, 50))
-    optimizer = make_optimizer(model, dataclasses.replace(RUN, weight_decay=0.5))
+    optimizer = make_optimizer(model, dataclasses.replace(RUN, optimizer=name, weight_decay=0.5))
     grouped = [p for group in optimizer.param_groups for p in group["params"]]
     assert len(grouped) == len(set(map(id, grouped))) == len(list(model.parameters()))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -57,6 +67,53 @@ def test_moments_are_gpt_3s() -> None:
     optimizer = make_optimizer(GPT(ModelConfig(1, 1, 8, 8, 20)), RUN)
     assert isinstance(optimizer, torch.optim.AdamW)
     assert all(group["betas"] == (0.9, 0.95) for group in optimizer.param_groups)
+
+
+def test_muon_steps_the_matrices_of_the_blocks_alike_in_all_directions() -> None:
+    model = GPT(ModelConfig(2, 2, 32, 16, 50))
+    run = dataclasses.replace(RUN, optimizer="muon", weight_decay=0.0)
+    optimizer = make_optimizer(model, run)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    idx = torch.randint(4, 50, (4, 16), generator=torch.Generator().manual_seed(0))
+    loss = model(idx, idx)[1]
+    loss.backward()
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        step = before[name] - parameter.detach()
+        if parameter.dim() == 2 and "embedding" not in name:
+            values = torch.linalg.svdvals(step)
+            assert values[len(values) // 4] < 2 * values[-len(values) // 4], name
+            # As long as a step of AdamW, where each weight moves by about a fifth of the rate.
+            assert float(step.square().mean().sqrt()) == pytest.approx(0.2 * 1e-2, rel=0.35), name
+        else:
+            moved = step[step != 0].abs()
+            torch.testing.assert_close(moved, torch.full_like(moved, 1e-2), rtol=0.1, atol=0)
+
+
+def test_the_state_of_muon_goes_to_another_one() -> None:
+    def train(
+        model: GPT, optimizer: torch.optim.Optimizer, steps: range, rate: float = 1e-2
+    ) -> None:
+        for step in steps:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            idx = torch.randint(4, 50, (4, 16), generator=torch.Generator().manual_seed(step))
+            model(idx, idx)[1].backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    run = dataclasses.replace(RUN, optimizer="muon")
+    torch.manual_seed(0)
+    one, other = (GPT(ModelConfig(1, 2, 16, 16, 50, dropout=0.0)) for _ in range(2))
+    its, others = make_optimizer(one, run), make_optimizer(other, run)
+    train(one, its, range(3))
+    other.load_state_dict(one.state_dict())
+    others.load_state_dict(copy.deepcopy(its.state_dict()))
+    # The groups must still be the ones that step: the learning rate is set through them.
+    train(one, its, range(3, 6), rate=3e-3)
+    train(other, others, range(3, 6), rate=3e-3)
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
 
 
 def test_a_minimum_above_the_peak_is_refused() -> None:
