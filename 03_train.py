@@ -7,15 +7,17 @@ Writes models/best_model.pt, last.pt, metrics.jsonl, loss_curve.png and run.json
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from config import PRESETS, REFERENCE_PROMPTS, TOP_P, ModelConfig, TrainConfig
+from config import MIN_P, PRESETS, REFERENCE_PROMPTS, ConfigError, ModelConfig, TrainConfig
 from model import GPT, IGNORE_INDEX
 from pipeline import flags
 from pipeline.batches import TrainingRows, check_lengths, evaluation_rows
@@ -29,9 +31,10 @@ from pipeline.checkpoint import (
 from pipeline.command import DONE, INTERRUPTED, command
 from pipeline.compiled import LossFunction
 from pipeline.device import Compute, choose_compute, is_out_of_memory
+from pipeline.distributed import World, world_of
 from pipeline.errors import TrainingError
 from pipeline.evaluate import Score, total_nats, unigram_loss
-from pipeline.files import alone_in, shown, write_json
+from pipeline.files import shown, write_json
 from pipeline.generate import Sampling, generate
 from pipeline.interrupt import StopSignal
 from pipeline.metrics import Metrics, draw_loss_curve
@@ -42,7 +45,7 @@ from pipeline.run_folder import RunFolder, record_of, resumed_plan
 from pipeline.training_text import TrainingText, load_training_text
 
 SECONDS_BETWEEN_SAVES = 300
-SAMPLE = Sampling(max_new_tokens=30, temperature=0.8, top_p=TOP_P, seed=0)
+SAMPLE = Sampling(max_new_tokens=30, temperature=0.8, min_p=MIN_P, seed=0)
 
 
 @command
@@ -51,43 +54,43 @@ def main(argv: list[str] | None = None) -> int:
         argv, "Stage 3: train the model.", {TrainConfig: None, ModelConfig: ("dropout",)}
     )
     asked = TrainConfig.given({k: v for k, v in given.items() if k != "dropout"})
-    with alone_in(asked.out_dir):
-        return prepare_and_train(asked, given)
+    with world_of(asked.device) as world, world.writing_in(asked.out_dir):
+        return prepare_and_train(asked, given, world)
 
 
-def prepare_and_train(asked: TrainConfig, given: dict[str, Any]) -> int:
+def prepare_and_train(asked: TrainConfig, given: dict[str, Any], world: World) -> int:
     """Read the text, decide, say what was decided, train."""
     folder = RunFolder(asked.out_dir)
-    record = folder.read() if asked.resume else {}
-    if not (asked.resume or asked.force):
-        folder.refuse_if_used()
-    text = load_training_text(asked.data_dir, asked.tokenizer_dir)
-
-    compute = choose_compute(asked.device, asked.dtype)
+    with world.together():
+        if world.is_first and not (asked.resume or asked.force):
+            folder.refuse_if_used()
+        begun = folder.read() if world.is_first and asked.resume else None
+        with world.first_alone():
+            text = load_training_text(asked.data_dir, asked.tokenizer_dir)
+    compute = choose_compute(asked.device, asked.dtype, world.local_rank)
     try:
-        if asked.resume:
-            plan = resumed_plan(record, given, text.hashes)
-            if record["finished"]:
-                print(f"Stage 3: the run in {shown(folder.path)}/ is finished. Nothing is to do.")
-                return DONE
-            compute = choose_compute(plan.train.device, plan.train.dtype)
-        else:
-            preset = PRESETS.get(asked.preset, PRESETS["base"])  # auto: its choices share a context
-            check_lengths(text.train, text.val, preset.model.block_size)
-            print(f"Stage 3: measuring a step on {compute.describe()}")
-            task = Task(len(text.train), len(text.val), text.vocab_size, text.corpus.is_sample)
-            plan = make_plan(given, task, compute)
-            record = record_of(plan, given, text, compute)
-
-        guessing = unigram_loss(text.train, text.val, text.vocab_size)
-        announce(plan, text, compute, guessing)
-        if not asked.resume:
-            folder.begin(record)
-        elif not folder.last.is_file():
+        plan: Plan | None = None
+        with world.together():
+            if world.is_first and begun is None:
+                plan = decide(given, text, compute, world)
+                begun = record_of(plan, given, text, compute)
+        record = world.from_first(begun)
+        if record["finished"]:
+            print(f"Stage 3: the run in {shown(folder.path)}/ is finished. Nothing is to do.")
+            return DONE
+        with world.together(), world.first_alone():
+            plan = plan or resumed_plan(record, given if asked.resume else {}, text.hashes)
+            require_even_shares(plan, world)
+            compute = choose_compute(plan.train.device, plan.train.dtype, world.local_rank)
+            guessing = unigram_loss(text.train, text.val, text.vocab_size)
+            announce(plan, text, compute, guessing, world)
+            if world.is_first and not asked.resume:
+                folder.begin(record)
+        if asked.resume and not folder.last.is_file():
             print("  The run was begun, but nothing was saved yet: starting at step 0.")
         if compute.describe() != record["device"]:
             print(f"  Note: it began on {record['device']}, so it is not bit for bit the same run.")
-        return train(plan, text, compute, folder, record, guessing)
+        return train(plan, text, compute, folder, record, guessing, world)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -97,7 +100,33 @@ def prepare_and_train(asked: TrainConfig, given: dict[str, Any]) -> int:
         ) from None
 
 
-def announce(plan: Plan, text: TrainingText, compute: Compute, guessing: float) -> None:
+def decide(given: dict[str, Any], text: TrainingText, compute: Compute, world: World) -> Plan:
+    """The plan of a run that begins, from the flags and a measured step."""
+    preset = PRESETS.get(given.get("preset", "base"), PRESETS["base"])  # auto: of one context
+    check_lengths(text.train, text.val, preset.model.block_size)
+    print(f"Stage 3: measuring a step on {compute.describe()}")
+    is_sample = text.corpus.is_sample
+    return make_plan(
+        given,
+        Task(len(text.train), len(text.val), text.vocab_size, is_sample, world.size),
+        compute,
+    )
+
+
+def require_even_shares(plan: Plan, world: World) -> None:
+    if plan.rows_per_step % world.size:
+        raise ConfigError(
+            [
+                f"--batch-size {plan.train.batch_size} with --grad-accum {plan.train.grad_accum}: "
+                f"{plan.rows_per_step} rows a step cannot be shared evenly by {world.size} "
+                "processes"
+            ]
+        )
+
+
+def announce(
+    plan: Plan, text: TrainingText, compute: Compute, guessing: float, world: World
+) -> None:
     """Say what was decided, and why, before the first step."""
     config, train = plan.model, plan.train
     with torch.device("meta"):
@@ -108,7 +137,7 @@ def announce(plan: Plan, text: TrainingText, compute: Compute, guessing: float) 
         "text": f"{len(text.train):,} training tokens, {len(text.val):,} for validation",
         "model": f"{train.preset}: {config.n_layer} layers, {config.n_head} heads, "
         f"{config.n_embd} wide, context {config.block_size}; {parameters:,} parameters",
-        "device": compute.describe(),
+        "device": compute.describe() + (f"; {world.size} processes" if world.size > 1 else ""),
         "step": f"{train.batch_size} rows x {train.grad_accum} x {config.block_size} = "
         f"{plan.tokens_per_step:,} tokens" + ("; compiled" if plan.compiled else ""),
         "length": f"{train.max_iters:,} steps, {plan.epochs(len(text.train)):.1f} epochs, "
@@ -128,6 +157,7 @@ def train(
     folder: RunFolder,
     record: dict[str, Any],
     guessing: float,
+    world: World,
 ) -> int:
     """The loop: rows, loss, gradient, step; now and then evaluation, metrics, checkpoints."""
     config = plan.train
@@ -137,19 +167,28 @@ def train(
     torch.manual_seed(config.seed)
     model = GPT(plan.model).to(compute.device)
     model.grad_checkpoint = config.grad_checkpoint
-    loss_of = LossFunction(model, plan.compiled)
+    loss_of = LossFunction(model, plan.compiled, world)
     optimizer = make_optimizer(model, config)
     scaler = compute.scaler()
-    rows = TrainingRows(text.train, plan.model.block_size, config.seed)
-    val_rows = evaluation_rows(text.val, plan.model.block_size)
+    block_size = plan.model.block_size
+    rows = TrainingRows(text.train, block_size, config.seed)
+    val_inputs, val_targets = evaluation_rows(text.val, block_size)
+    own_val_rows = val_inputs[world.rank :: world.size], val_targets[world.rank :: world.size]
+    own_rows = world.own(plan.rows_per_step)
     log_interval = max(1, min(10, config.max_iters // 200))
 
     # ---------------------------------------------------------------- where the run stands
     state = TrainingState()
     if folder.last.is_file():
-        state = resume_from(folder.last, model, optimizer, scaler, compute.device)
+        state = resume_from(folder.last, model, optimizer, scaler)
         print(f"  Going on after step {state.step:,} of {config.max_iters:,}.")
-    metrics = Metrics(folder.metrics, state.step)
+    if world.sum(state.step) != state.step * world.size:
+        raise TrainingError(
+            f"the processes do not find the same {shown(folder.last)}. Give an --out-dir that all "
+            "of them see"
+        )
+    if world.is_first:
+        metrics = Metrics(folder.metrics, state.step)
     seconds_before = state.seconds
     card = {
         "corpus": text.corpus.name,
@@ -160,7 +199,7 @@ def train(
 
     def save_last() -> None:
         content = model_content(model, text.tokenizer_sha256, state.step, card)
-        content |= resume_content(state, optimizer, scaler, compute.device)
+        content |= resume_content(state, optimizer, scaler)
         save_checkpoint(folder.last, content)
 
     model.train()
@@ -172,20 +211,21 @@ def train(
             learning_rate = learning_rate_at(state.step, config)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
+            torch.manual_seed(seed_of_step(config.seed, state.step, world.rank))  # dropout
             inputs, targets = rows.rows(state.step * plan.rows_per_step, plan.rows_per_step)
             n_targets = int((targets != IGNORE_INDEX).sum())
+            xs = torch.split(inputs[own_rows], config.batch_size)
+            ys = torch.split(targets[own_rows], config.batch_size)
             train_loss = torch.zeros((), device=compute.device)
-            for x, y in zip(
-                torch.split(inputs, config.batch_size),
-                torch.split(targets, config.batch_size),
-                strict=True,
-            ):
-                # Weighted by its targets, so that the split into micro-batches changes nothing.
-                weight = int((y != IGNORE_INDEX).sum()) / n_targets
-                with compute.autocast():
-                    loss = loss_of(x.to(compute.device), y.to(compute.device)) * weight
-                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-                train_loss += loss.detach()
+            for micro_batch, (x, y) in enumerate(zip(xs, ys, strict=True), start=1):
+                # Weighted by its targets, so that neither micro-batches nor processes, whose
+                # gradients are averaged, change anything.
+                weight = int((y != IGNORE_INDEX).sum()) / n_targets * world.size
+                with loss_of.alone() if micro_batch < len(xs) else contextlib.nullcontext():
+                    with compute.autocast():
+                        loss = loss_of(x.to(compute.device), y.to(compute.device)) * weight
+                    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                train_loss += loss.detach() / world.size
             scaler.unscale_(optimizer)
             gradient_norm = torch.nn.utils.clip_grad_norm_(
                 model.parameters(), config.grad_clip or math.inf
@@ -195,14 +235,15 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             state.step += 1
 
-            progress.show(state.step, train_loss)
+            progress.show(state.step, train_loss * world.size)
 
             # -------------------------------------------------------- is anything due?
             is_last = state.step == config.max_iters
             evaluate = is_last or state.step % config.eval_interval == 0
-            stopping = stop.asked
-            save = evaluate or stopping or time.monotonic() - last_save > SECONDS_BETWEEN_SAVES
             log = evaluate or state.step % log_interval == 0
+            # Several processes ask one another only where they meet anyway.
+            stopping = (log or world.size == 1) and world.any(stop.asked)
+            save = evaluate or stopping or time.monotonic() - last_save > SECONDS_BETWEEN_SAVES
             if not (log or save):
                 continue
             require_finite(train_loss, state.step, folder)
@@ -213,17 +254,19 @@ def train(
             speed = progress.tokens_per_second()
             score = None
             if evaluate:
-                score = text.score(total_nats(model, *val_rows, compute))
+                score = text.score(world.sum(total_nats(model, *own_val_rows, compute)))
                 require_finite(score.loss, state.step, folder)
                 state.count_evaluation(score.loss)
             state.seconds = seconds_before + time.monotonic() - started
             if log:
+                whole_loss = world.sum(float(train_loss))
+            if world.is_first and log:
                 metrics.add(
                     {
                         "step": state.step,
                         "tokens": state.step * plan.tokens_per_step,
                         "epoch": rows.epochs(state.step * plan.rows_per_step),
-                        "train_loss": float(train_loss),
+                        "train_loss": whole_loss,
                         "val_loss": score and score.loss,
                         "bits_per_byte": score and score.bits_per_byte,
                         "learning_rate": learning_rate,
@@ -232,13 +275,13 @@ def train(
                         "seconds": state.seconds,
                     }
                 )
-            if score and state.best_step == state.step:
-                content = model_content(model, text.tokenizer_sha256, state.step, card)
-                save_checkpoint(folder.best, content | {"val_loss": score.loss})
-            if save:
+            if world.is_first and save:
+                if score and state.best_step == state.step:
+                    content = model_content(model, text.tokenizer_sha256, state.step, card)
+                    save_checkpoint(folder.best, content | {"val_loss": score.loss})
                 save_last()
                 last_save = time.monotonic()
-            if score:
+            if world.is_first and score:
                 try:
                     draw_loss_curve(metrics.rows, folder.curve, guessing)
                 except (ImportError, ValueError) as error:  # matplotlib and its environment
@@ -251,8 +294,14 @@ def train(
                 return INTERRUPTED
             progress.start_clock(state.step)
     progress.close()
-    finish(state, text, folder, record, guessing)
+    if world.is_first:
+        finish(state, text, folder, record, guessing)
     return DONE
+
+
+def seed_of_step(seed: int, step: int, rank: int) -> int:
+    """What dropout starts from in one step: a run that goes on needs no random state saved."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def require_finite(value: Tensor | float, step: int, folder: RunFolder) -> None:

@@ -47,7 +47,7 @@ KNOWN_SHA256 = {
 }
 
 REFERENCE_PROMPTS = ("Казан", "Казан шәһәре", "Татарстанның башкаласы")
-TOP_P = 0.7  # how the front doors choose: a small model's unlikely tokens are mostly mistakes
+MIN_P = 0.3  # how the front doors choose: a small model's unlikely tokens are mostly mistakes
 REFERENCE_SENTENCES = (
     "Казан шәһәре Татарстан Республикасының башкаласы.",
     "Татар теле төрки телләр төркеменә керә.",

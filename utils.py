@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from config import PROJECT_DIR, TOP_P, ModelConfig
+from config import MIN_P, PROJECT_DIR, ModelConfig
 from model import GPT
 from pipeline import tokenizer as _tokenizer
 from pipeline.batches import evaluation_rows, sentence_ids
@@ -61,23 +61,26 @@ def generate_text(
     max_new_tokens: int = 100,
     temperature: float = 0.8,
     top_k: int | None = None,
-    top_p: float | None = TOP_P,
+    top_p: float | None = None,
+    min_p: float | None = MIN_P,
     repetition_penalty: float = 1.0,
     seed: int | None = None,
     stop_at_eos: bool = True,
 ) -> str:
     """The prompt and what the model writes after it.
 
-    `temperature` 0 always takes the likeliest token. `top_p` leaves the unlikely tokens out; None
-    admits them all. With `stop_at_eos=False` a new sentence begins where one ends. The same `seed`
-    gives the same text. `tok_config` is what `load_tokenizer` returned. Raises ConfigError for
-    settings out of range, TokenizerError for another model's tokenizer.
+    `temperature` 0 always takes the likeliest token. `top_k`, `top_p` and `min_p` leave unlikely
+    tokens out; with None in all three every token may come. With `stop_at_eos=False` a new
+    sentence begins where one ends. The same `seed` gives the same text. `tok_config` is what
+    `load_tokenizer` returned. Raises ConfigError for settings out of range, TokenizerError for
+    another model's tokenizer.
     """
     sampling = Sampling(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        min_p=min_p,
         repetition_penalty=repetition_penalty,
         seed=seed,
         stop_at_eos=stop_at_eos,

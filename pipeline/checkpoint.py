@@ -1,8 +1,8 @@
 """Checkpoint files: tensors and plain values only, saved atomically, read with weights_only.
 
 best_model.pt   {"format", "model", "config", "tokenizer_sha256", "step", "val_loss", "card"}
-last.pt         the same, and what going on exactly needs: optimizer, scaler, random states,
-                and the counters of TrainingState. The position in the text follows from the step.
+last.pt         the same, and what going on exactly needs: optimizer, scaler, and the counters of
+                TrainingState. Position in the text and dropout follow from the step.
 """
 
 from __future__ import annotations
@@ -147,19 +147,12 @@ def resume_content(
     state: TrainingState,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-    device: torch.device,
 ) -> dict[str, Any]:
     """What last.pt holds beside the model."""
-    random_states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        random_states["cuda"] = torch.cuda.get_rng_state(device)
-    elif device.type == "mps":
-        random_states["mps"] = torch.mps.get_rng_state()
     return {
         "state": dataclasses.asdict(state),
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
-        "random_states": random_states,
     }
 
 
@@ -168,21 +161,14 @@ def resume_from(
     model: GPT,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-    device: torch.device,
 ) -> TrainingState:
-    """Put model, optimizer, scaler and random states back as `resume_content` found them."""
+    """Put model, optimizer and scaler back as `resume_content` found them."""
     content = load_checkpoint(path)
     try:
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
         if content["scaler"]:  # a run that moved to float16 starts with the scaler's default
             scaler.load_state_dict(content["scaler"])
-        torch.set_rng_state(content["random_states"]["cpu"])
-        # A run that moved to another kind of device has no state for it: it keeps the seed's.
-        if device.type == "cuda" and "cuda" in content["random_states"]:
-            torch.cuda.set_rng_state(content["random_states"]["cuda"], device)
-        elif device.type == "mps" and "mps" in content["random_states"]:
-            torch.mps.set_rng_state(content["random_states"]["mps"])
         return TrainingState(**content["state"])
     except torch.OutOfMemoryError:
         raise

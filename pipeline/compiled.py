@@ -1,15 +1,19 @@
-"""torch.compile where it works, the plain model where it does not."""
+"""The model as the loop calls it: torch.compile where it works, gradients shared by processes."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from model import GPT
 from pipeline.device import is_out_of_memory
+from pipeline.distributed import World
 
 
 class LossFunction:
@@ -17,13 +21,17 @@ class LossFunction:
 
     Compiling fails on some machines (no C++ compiler, no OpenMP). The first call finds that out,
     with a forward and a backward pass: then one warning is printed, `compiled` becomes False, and
-    the model runs as it is.
+    the model runs as it is. In a world of several processes the backward pass leaves the mean of
+    their gradients in each.
     """
 
-    def __init__(self, model: GPT, compiled: bool) -> None:
-        self.model = model
+    def __init__(self, model: GPT, compiled: bool, world: World | None = None) -> None:
+        several = world is not None and world.size > 1
+        self.model: GPT | DistributedDataParallel = (
+            DistributedDataParallel(model) if several else model
+        )
         self.compiled = compiled
-        self._forward: Callable[..., Any] = model
+        self._forward: Callable[..., Any] = self.model
         self._tried = not compiled
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -31,6 +39,12 @@ class LossFunction:
             self._try(inputs, targets)
             self._tried = True
         return self._forward(inputs, targets)[1]
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Within it gradients stay with this process: for all micro-batches but the last."""
+        if isinstance(self.model, DistributedDataParallel):
+            return self.model.no_sync()
+        return contextlib.nullcontext()
 
     def _try(self, inputs: Tensor, targets: Tensor) -> None:
         device = inputs.device

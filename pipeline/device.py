@@ -66,9 +66,14 @@ def choose_device(device: str | None = None) -> torch.device:
     return chosen
 
 
-def choose_compute(device: str = "auto", dtype: str = "auto") -> Compute:
-    """Device and arithmetic for training. Raises ConfigError where they do not go together."""
+def choose_compute(device: str = "auto", dtype: str = "auto", local_rank: int = 0) -> Compute:
+    """Device and arithmetic for training, for process `local_rank` of this machine.
+
+    Raises ConfigError where they do not go together.
+    """
     chosen = choose_device(device)
+    if local_rank and chosen.type == "cuda":
+        chosen = torch.device("cuda", local_rank)
     if dtype != "auto":
         if chosen.type == "mps" and dtype == "bfloat16":
             raise ConfigError(["--dtype bfloat16: not offered on MPS; try float32 or float16"])

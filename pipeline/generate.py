@@ -27,6 +27,10 @@ class Sampling(Checked):
         None, "choose among the likeliest tokens that together have this probability (Holtzman "
         "et al. 2020, arXiv:1904.09751)", above=0, high=1,
     )  # fmt: skip
+    min_p: float | None = setting(
+        None, "choose among tokens at least so likely as this share of the likeliest (Nguyen et "
+        "al. 2024, arXiv:2407.01082)", low=0, high=1,
+    )  # fmt: skip
     repetition_penalty: float = setting(
         1.0, "above 1 makes tokens that already occurred less likely (Keskar et al. 2019, "
         "arXiv:1909.05858)", low=0.01, high=100,
@@ -87,6 +91,8 @@ def choose_token(
         beyond = probabilities.cumsum(dim=-1) - probabilities >= sampling.top_p
         beyond[0] = False
         logits[index[beyond]] = -math.inf
+    if sampling.min_p:
+        logits[logits < logits.max() + math.log(sampling.min_p)] = -math.inf
     return int(torch.multinomial(logits.softmax(dim=-1), 1, generator=generator))
 
 

@@ -25,7 +25,7 @@ from pipeline.optimizer import make_optimizer
 # The plan of `--preset auto`.
 FULL_RUN_AT_MOST = 60.0  # minutes that `base` in full may take
 ACCELERATOR_MINUTES = 45.0  # else `base` for so long on an accelerator
-CPU_MINUTES = 6.0  # or `tiny` for so long on a CPU
+CPU_MINUTES = 8.0  # or `tiny` for so long on a CPU
 MOST_EPOCHS = 15  # repeating a text more often teaches little
 FEWEST_STEPS_OF_BASE = 500  # a text too short for these is for `tiny` on any device
 
@@ -47,6 +47,11 @@ class Speed:
     evaluation: float
     start: float
     compiled: bool
+
+    def shared_by(self, processes: int) -> Speed:
+        """As if so many processes shared the work without loss."""
+        train, evaluation = self.train / processes, self.evaluation / processes
+        return dataclasses.replace(self, train=train, evaluation=evaluation)
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class Task:
     val_tokens: int
     vocab_size: int
     is_sample: bool
+    processes: int = 1  # that share the rows of a step
 
 
 def measure_speed(
@@ -168,11 +174,12 @@ def _complete(preset: Preset, given: dict[str, Any], task: Task, compute: Comput
     train = dataclasses.replace(preset.train, **{k: v for k, v in given.items() if k != "dropout"})
     # A whole micro-batch of `base` takes a CPU seconds: four rows tell enough.
     rows = min(4, train.batch_size) if compute.device.type == "cpu" else train.batch_size
-    speed = measure_speed(model, train, compute, rows, compiled=False)
+    speed = measure_speed(model, train, compute, rows, compiled=False).shared_by(task.processes)
     train = with_length(train, model, task, speed)
     if use_compile(train, model, compute, speed):
         print("  Compiling, to measure the step as it will be (up to a minute on a CPU)")
-        speed = measure_speed(model, train, compute, train.batch_size, compiled=True)
+        rows = train.batch_size
+        speed = measure_speed(model, train, compute, rows, compiled=True).shared_by(task.processes)
         told = dataclasses.replace(train, eval_interval=given.get("eval_interval"))
         train = with_length(told, model, task, speed)
     train = dataclasses.replace(train, min_lr=train.last_lr)

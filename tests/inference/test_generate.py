@@ -179,10 +179,10 @@ def test_a_text_does_not_end_in_half_a_letter(untrained: Trio) -> None:
 def test_settings_out_of_range_are_told_all_at_once(trio: Trio) -> None:
     with pytest.raises(ConfigError) as caught:
         generate_text(
-            *trio, max_new_tokens=-1, temperature=-0.1, top_k=0, top_p=1.5,
+            *trio, max_new_tokens=-1, temperature=-0.1, top_k=0, top_p=1.5, min_p=-1,
             repetition_penalty=0, seed=-1,
         )  # fmt: skip
-    assert len(caught.value.problems) == 6
+    assert len(caught.value.problems) == 7
     with pytest.raises(ConfigError, match="temperature nan"):
         generate_text(*trio, temperature=float("nan"))
 
@@ -234,6 +234,15 @@ def test_top_k_and_top_p_together_keep_what_both_keep() -> None:
     # Of the two likeliest, the first has 73 %.
     assert set(chosen(temperature=1.0, top_k=2, top_p=0.7)) == {4}
     assert set(chosen(temperature=1.0, top_k=2, top_p=0.99)) == {4, 5}
+
+
+def test_min_p_keeps_what_is_at_least_a_share_of_the_likeliest() -> None:
+    # 4 is the likeliest; 5, 7, 3 and 6 are exp(-1), exp(-1.5), exp(-2) and exp(-3) as likely.
+    for min_p, allowed in ((0.9, {4}), (0.3, {4, 5}), (0.2, {4, 5, 7}), (0.1, {3, 4, 5, 7})):
+        assert set(chosen(temperature=1.0, min_p=min_p)) == allowed
+    assert set(chosen(temperature=1.0, min_p=0.0)) == {3, 4, 5, 6, 7}
+    # As top_k and top_p, it looks at the probabilities that the temperature has made.
+    assert set(chosen(temperature=3.0, min_p=0.5)) == {3, 4, 5, 7}
 
 
 def test_repetition_penalty_divides_what_is_likely_and_multiplies_what_is_not() -> None:

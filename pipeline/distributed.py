@@ -1,0 +1,178 @@
+"""One run on several processes: who this one is, and what all of them say together.
+
+Started by `torchrun --nproc_per_node=N 03_train.py ...`, every process computes its share of the
+rows of a step, gradients are summed by DistributedDataParallel (NCCL on CUDA, gloo elsewhere), and
+the first process alone prints and writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from config import ConfigError
+from pipeline.command import MISTAKE
+from pipeline.errors import TrainingError
+from pipeline.files import alone_in, json_bytes
+
+MINUTES_OF_WAITING = 30  # for a process that encodes a long text while the others wait
+
+
+class _LeaveQuietly(SystemExit):
+    """Another process has said what is wrong."""
+
+
+class World:
+    """The processes of a run; a world of one where no launcher started several."""
+
+    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
+        self.rank = rank
+        self.size = size
+        self.local_rank = local_rank
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    @contextlib.contextmanager
+    def writing_in(self, folder: Path) -> Iterator[None]:
+        """The first process alone holds the folder and prints."""
+        if self.is_first:
+            with alone_in(folder):
+                yield
+            return
+        with (
+            Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+        ):
+            yield
+
+    def own(self, count: int) -> slice:
+        """This process's share of so many rows, which its size must divide."""
+        assert count % self.size == 0
+        share = count // self.size
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def sum(self, value: float) -> float:
+        """The sum of a number over all processes, in double precision."""
+        if self.size == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.float64, device=self._device())
+        dist.all_reduce(total)
+        return float(total)
+
+    def any(self, value: bool) -> bool:
+        return self.sum(float(value)) > 0
+
+    def from_first(self, value: dict[str, Any] | None) -> dict[str, Any]:
+        """What the first process has, as JSON carries it."""
+        if self.size == 1:
+            assert value is not None
+            return value
+        data = json_bytes(value) if self.is_first else b""
+        length = int(self.sum(float(len(data))))
+        tensor = torch.zeros(length, dtype=torch.uint8)
+        if self.is_first:
+            tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        tensor = tensor.to(self._device())
+        dist.broadcast(tensor, src=0)
+        told: dict[str, Any] = json.loads(bytes(tensor.tolist()))
+        return told
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Where one process makes a mistake, it says so, and the others leave without a word."""
+        try:
+            yield
+        except _LeaveQuietly:
+            raise
+        except BaseException:
+            self.sum(1.0)
+            raise
+        self._meet()
+
+    @contextlib.contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """Within `together()`: the first process is through before the others begin."""
+        if not self.is_first:
+            self._meet()
+        yield
+        if self.is_first:
+            self._meet()
+
+    def _meet(self) -> None:
+        if self.sum(0.0):
+            raise _LeaveQuietly(MISTAKE)
+
+    def _device(self) -> torch.device:
+        name = f"cuda:{self.local_rank}" if dist.get_backend() == "nccl" else "cpu"
+        return torch.device(name)
+
+
+@contextlib.contextmanager
+def world_of(device: str) -> Iterator[World]:
+    """The processes that torchrun started, connected; or this one alone.
+
+    `device`: as asked for with --device. Raises ConfigError if the environment contradicts
+    itself, TrainingError if the others cannot be reached or are lost on the way.
+    """
+    rank, size, local_rank = (_number(n) for n in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    if size <= 1:
+        yield World()
+        return
+    if not rank < size:
+        raise ConfigError([f"RANK={rank}: must be below WORLD_SIZE ({size}); start with torchrun"])
+    has_cuda = device in ("auto", "cuda") and torch.cuda.is_available()
+    if has_cuda and local_rank >= torch.cuda.device_count():
+        raise ConfigError(
+            [
+                f"--nproc_per_node: {local_rank + 1} or more processes, and this machine has "
+                f"{torch.cuda.device_count()} GPUs. Start one process for each"
+            ]
+        )
+    try:
+        dist.init_process_group(
+            "nccl" if has_cuda else "gloo",
+            timeout=datetime.timedelta(minutes=MINUTES_OF_WAITING),
+        )
+    except (ValueError, RuntimeError, OSError) as error:
+        raise TrainingError(
+            f"the {size} processes cannot be connected ({_first_line(error)}). Is the port in use, "
+            "or one of them not started? Try torchrun --master_port with another number"
+        ) from None
+    try:
+        yield World(rank, size, local_rank)
+    except RuntimeError as error:
+        if not _is_connection_lost(error):
+            raise
+        raise TrainingError(
+            "another process of this run is gone. What was saved is whole: go on with --resume, "
+            "with as many processes as you like"
+        ) from None
+    finally:
+        dist.destroy_process_group()
+
+
+def _number(name: str) -> int:
+    """An environment variable of the launcher, 0 where there is none."""
+    value = os.environ.get(name, "0")
+    if not value.isascii() or not value.isdigit():
+        raise ConfigError([f"{name}={value}: must be a number; start with torchrun"])
+    return int(value)
+
+
+def _is_connection_lost(error: RuntimeError) -> bool:
+    signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "gloo")
+    return isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
