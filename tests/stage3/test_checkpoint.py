@@ -42,6 +42,17 @@ def test_a_model_comes_back_as_it_was(content: dict[str, Any], tmp_path: Path) -
     assert [file.name for file in path.parent.iterdir()] == ["model.pt"]
 
 
+def test_a_checkpoint_of_the_first_format_is_still_read() -> None:
+    """Written by the first version that had a format number; its logits were kept with it."""
+    path = Path(__file__).with_name("format_1.pt")
+    content = load_checkpoint(path)
+    assert content["format"] == 1
+    model = build_model(content, path).eval()
+    with torch.no_grad():
+        logits = model(content["idx"])
+    torch.testing.assert_close(logits, content["logits"], rtol=1e-4, atol=1e-5)
+
+
 class Unwritable:
     def __reduce__(self) -> Any:
         raise OSError(28, "No space left on device")

@@ -55,6 +55,31 @@ def test_compiled_training_gives_the_same_losses(
     assert losses(workspace) == pytest.approx(plain, rel=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ here")
+@pytest.mark.skipif(" " in torch.__file__, reason="PyTorch does not quote its own path to g++")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_two_compiled_runs_with_dropout_give_the_same_weights(
+    dtype: str,
+    prepared: Any,
+    tmp_path: Path,
+    script_command: Any,
+    child_environment: dict[str, str],
+    identical: Any,
+) -> None:
+    weights = []
+    for run in ("one", "other"):
+        workspace = prepared.copy(tmp_path / run)
+        settings = SETTINGS | {"dtype": dtype, "compile": "on"}
+        workspace.begin(SHAPE | {"dropout": 0.2}, **settings)
+        command = script_command("03_train", *workspace.folders(), "--device", "cpu", "--resume")
+        done = subprocess.run(command, env=child_environment, capture_output=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert b"Warning" not in done.stdout
+        weights.append(workspace.checkpoint()["model"])
+    assert identical(weights[0], weights[1])
+
+
 def test_without_a_compiler_one_warning_and_the_plain_model(
     workspace: Any,
     plain: list[float],

@@ -76,11 +76,16 @@ def test_recomputed_activations_train_the_same_model(prepared: Any, tmp_path: Pa
     torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=1e-6)
 
 
-def test_the_seed_fixes_the_run(prepared: Any, tmp_path: Path, identical: Any) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_seed_fixes_the_run(
+    dtype: str, optimizer: str, prepared: Any, tmp_path: Path, identical: Any
+) -> None:
     weights = []
     for i, seed in enumerate((3, 3, 4)):
         workspace = prepared.copy(tmp_path / f"{i}")
-        assert workspace.train(max_iters=3, seed=seed).code == 0
+        outcome = workspace.train(max_iters=3, seed=seed, dtype=dtype, optimizer=optimizer)
+        assert outcome.code == 0, outcome.err
         weights.append(workspace.checkpoint()["model"])
     assert identical(weights[0], weights[1])
     assert not identical(weights[0], weights[2])
