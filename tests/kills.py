@@ -3,10 +3,10 @@
     python -m tests.kills [--stage 1 2 3] [--times 100] [--seed 0] [--input FILE]
 
 Each stage runs once undisturbed. Then it is killed with SIGKILL so many times, each time followed
-by the same command; stage 3 goes on with --resume. Half of the moments are drawn over the time of
-its work (not of its start-up), half lie just after a file came or went, so that many hit a write.
-After a kill everything that bears its name must be whole; whenever the work is done, all must be as
-the undisturbed run left it, to the last bit, but for what the clock says.
+by the same command; stage 3 goes on with --resume. Two of three kills come at a moment drawn over
+the time of its work (not of its start-up), the third as soon as a file is seen being written. After
+a kill everything that bears its name must be whole; whenever the work is done, all must be as the
+undisturbed run left it, to the last bit, but for what the clock says.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Stage:
     script: str
     begins: str
     makes: tuple[str, ...]
+    writes: tuple[str, ...]  # the names of files that take a while to write, while they do
 
     def command(self, root: Path, flags: tuple[str, ...]) -> list[str]:
         folders = ["--data-dir", root / "data"]
@@ -57,40 +58,39 @@ class Stage:
 
 STAGES = {
     1: Stage(
-        "01_prepare_data", "Stage 1", ("data/train.txt", "data/val.txt", "data/manifest.json")
+        "01_prepare_data",
+        "Stage 1",
+        ("data/train.txt", "data/val.txt", "data/manifest.json"),
+        ("cleaned.tmp", "train.txt.tmp"),
     ),
     2: Stage(
-        "02_train_tokenizer", "Stage 2", ("tokenizer/tokenizer.json", "tokenizer/config.json")
+        "02_train_tokenizer",
+        "Stage 2",
+        ("tokenizer/tokenizer.json", "tokenizer/config.json"),
+        ("tokenizer.json.tmp",),
     ),
     3: Stage(
         "03_train",
         "  guessing",
         ("models/best_model.pt", "models/last.pt", "models/metrics.jsonl", "models/run.json"),
+        ("last.pt.tmp", "best_model.pt.tmp"),
     ),
 }
 
-
-SECONDS_OF_A_WRITE = 0.05
 # A real preset in many short steps, saved after every third.
 TRAINING = (
     *("--preset", "tiny", "--device", "cpu", "--dtype", "float32", "--compile", "off"),
     *("--batch-size", "1", "--max-iters", "120", "--eval-interval", "3"),
 )
 
-
-@dataclass(frozen=True)
-class Moment:
-    """So many seconds after files came or went so many times since the work began."""
-
-    seconds: float
-    changes: int = 0
+Moment = float | str  # seconds after the work began, or as soon as a file of this name is written
 
 
 @dataclass
 class Kills:
     """What happened."""
 
-    work: Moment  # how long it is undisturbed
+    work: float  # seconds that it takes undisturbed, without start-up
     count: int = 0
     while_writing: Counter[str] = field(default_factory=Counter)  # by the file that was not whole
     steps: list[int] = field(default_factory=list)  # of last.pt after each kill of stage 3
@@ -118,10 +118,9 @@ def kill(number: int, root: Path, times: int, seed: int, *flags: str) -> Kills:
 
     kills, generator = Kills(work), random.Random(seed)
     while True:
-        moment = Moment(generator.uniform(0, share * work.seconds))
-        if generator.random() < 0.5:
-            change = generator.randint(1, max(1, int(share * work.changes)))
-            moment = Moment(generator.uniform(0, SECONDS_OF_A_WRITE), change)
+        moment: Moment = generator.uniform(0, share * work)
+        if kills.count % 3 == 0:
+            moment = stage.writes[kills.count // 3 % len(stage.writes)]
         earlier = files_of(root)
         _, killed = run(stage, root, flags, moment if kills.count < times else None)
         if killed:
@@ -145,8 +144,8 @@ def kill(number: int, root: Path, times: int, seed: int, *flags: str) -> Kills:
 
 def run(
     stage: Stage, root: Path, flags: tuple[str, ...], until: Moment | None = None
-) -> tuple[Moment, bool]:
-    """Run a stage to its end or until a moment; how long it was, and whether it was killed."""
+) -> tuple[float, bool]:
+    """Run a stage to its end or until a moment; its seconds, and whether it was killed."""
     # One thread: no sum depends on how busy the machine is.
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
     with subprocess.Popen(
@@ -165,21 +164,20 @@ def run(
                 break
         rest = threading.Thread(target=lambda: printed.extend(process.stdout or ()))
         rest.start()
-        began = changed = time.perf_counter()
-        changes, names = 0, {file.name for file in files_of(root)}
+        began, earlier = time.perf_counter(), files_of(root)
         while process.poll() is None:
-            if until and changes >= until.changes:
-                if time.perf_counter() - changed >= until.seconds:
-                    process.kill()
-                    break
-            elif (now := {file.name for file in files_of(root)}) != names:
-                names, changes, changed = now, changes + 1, time.perf_counter()
+            if isinstance(until, float):
+                is_time = time.perf_counter() - began >= until
+            else:
+                is_time = any(file.name == until for file in files_of(root) - earlier)
+            if is_time:
+                process.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.001)
         rest.join()
     if process.returncode not in (0, -signal.SIGKILL):
         raise AssertionError(f"exit code {process.returncode}:\n{''.join(printed)}")
-    return Moment(time.perf_counter() - began, changes), process.returncode != 0
+    return time.perf_counter() - began, process.returncode != 0
 
 
 class File(NamedTuple):
@@ -233,7 +231,7 @@ def main() -> int:
                 run(STAGES[earlier], root, flags[earlier])
             kills = kill(number, root, asked.times, asked.seed, *flags[number])
             print(
-                f"stage {number}: {kills.count} kills within work of {kills.work.seconds:.2f} s; "
+                f"stage {number}: {kills.count} kills within work of {kills.work:.2f} s; "
                 f"{kills.while_writing.total()} while writing {dict(kills.while_writing)}; "
                 f"done and compared {kills.ends} times; {len(kills.problems)} problems",
                 flush=True,

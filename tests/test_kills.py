@@ -15,6 +15,7 @@ TIMES = 10
 def check(kills: Kills) -> None:
     assert kills.count == TIMES
     assert kills.problems == []
+    assert kills.while_writing.total() > 0
 
 
 def test_stage_1_killed_at_random_moments(tmp_path: Path) -> None:
@@ -34,8 +35,7 @@ def test_stage_2_killed_at_random_moments(
 
 def test_stage_3_killed_at_random_moments(tmp_path: Path, prepared: Any) -> None:
     workspace = prepared.copy(tmp_path / "work")
-    workspace.begin({"n_layer": 4, "n_embd": 256}, max_iters=160, eval_interval=4)
+    workspace.begin({"n_layer": 4, "n_embd": 256}, max_iters=120, eval_interval=4)
     kills = kill(3, workspace.root, TIMES, 3, "--device", "cpu")
     check(kills)
     assert len(set(kills.steps)) > TIMES / 2  # it was at work when it was killed
-    assert kills.while_writing["last.pt.tmp"]  # and writing, more than once
