@@ -223,7 +223,7 @@ def train(
                 weight = int((y != IGNORE_INDEX).sum()) / n_targets * world.size
                 with loss_of.alone() if micro_batch < len(xs) else contextlib.nullcontext():
                     with compute.autocast():
-                        loss = loss_of(x.to(compute.device), y.to(compute.device)) * weight
+                        loss = loss_of(compute.copy(x), compute.copy(y)) * weight
                     scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
                 train_loss += loss.detach() / world.size
             scaler.unscale_(optimizer)

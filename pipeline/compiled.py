@@ -28,7 +28,7 @@ class LossFunction:
     def __init__(self, model: GPT, compiled: bool, world: World | None = None) -> None:
         several = world is not None and world.size > 1
         self.model: GPT | DistributedDataParallel = (
-            DistributedDataParallel(model) if several else model
+            DistributedDataParallel(model, broadcast_buffers=False) if several else model
         )
         self.compiled = compiled
         self._forward: Callable[..., Any] = self.model

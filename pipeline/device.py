@@ -29,6 +29,12 @@ class Compute:
         """Scales the loss so that float16 gradients do not vanish; does nothing elsewhere."""
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
+    def copy(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor on the device; from pinned memory, so that the CPU need not wait."""
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
     def synchronize(self) -> None:
         """Wait for the device, so that a clock reads finished work."""
         if self.device.type == "cuda":

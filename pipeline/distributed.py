@@ -138,6 +138,8 @@ def world_of(device: str) -> Iterator[World]:
                 f"{torch.cuda.device_count()} GPUs. Start one process for each"
             ]
         )
+    if has_cuda:
+        torch.cuda.set_device(local_rank)
     try:
         dist.init_process_group(
             "nccl" if has_cuda else "gloo",
