@@ -7,7 +7,6 @@ Writes models/best_model.pt, last.pt, metrics.jsonl, loss_curve.png and run.json
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
 import time
@@ -167,7 +166,6 @@ def train(
     torch.manual_seed(config.seed)
     model = GPT(plan.model).to(compute.device)
     model.grad_checkpoint = config.grad_checkpoint
-    loss_of = LossFunction(model, plan.compiled, world)
     optimizer = make_optimizer(model, config)
     scaler = compute.scaler()
     block_size = plan.model.block_size
@@ -187,6 +185,7 @@ def train(
             f"the processes do not find the same {shown(folder.last)}. Give an --out-dir that all "
             "of them see"
         )
+    loss_of = LossFunction(model, plan.compiled, world)
     if world.is_first:
         metrics = Metrics(folder.metrics, state.step)
     seconds_before = state.seconds
@@ -203,7 +202,7 @@ def train(
         save_checkpoint(folder.last, content)
 
     model.train()
-    progress = Progress(config.max_iters, state.step, plan.tokens_per_step)
+    progress = Progress(config.max_iters, state.step, plan.tokens_per_step, world.is_first)
     started = last_save = time.monotonic()
     with StopSignal() as stop:
         while state.step < config.max_iters and not is_out_of_patience(state, config):
@@ -221,10 +220,10 @@ def train(
                 # Weighted by its targets, so that neither micro-batches nor processes, whose
                 # gradients are averaged, change anything.
                 weight = int((y != IGNORE_INDEX).sum()) / n_targets * world.size
-                with loss_of.alone() if micro_batch < len(xs) else contextlib.nullcontext():
-                    with compute.autocast():
-                        loss = loss_of(compute.copy(x), compute.copy(y)) * weight
-                    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                is_last = micro_batch == len(xs)
+                with compute.autocast():
+                    loss = loss_of(compute.copy(x), compute.copy(y), shared=is_last) * weight
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
                 train_loss += loss.detach() / world.size
             scaler.unscale_(optimizer)
             gradient_norm = torch.nn.utils.clip_grad_norm_(
@@ -241,25 +240,24 @@ def train(
             is_last = state.step == config.max_iters
             evaluate = is_last or state.step % config.eval_interval == 0
             log = evaluate or state.step % log_interval == 0
-            # Several processes ask one another only where they meet anyway.
-            stopping = (log or world.size == 1) and world.any(stop.asked)
-            save = evaluate or stopping or time.monotonic() - last_save > SECONDS_BETWEEN_SAVES
+            stopping = world.any(stop.asked)
+            is_late = time.monotonic() - last_save > SECONDS_BETWEEN_SAVES
+            save = evaluate or stopping or (log and is_late)
             if not (log or save):
                 continue
-            require_finite(train_loss, state.step, folder)
+            whole_loss = world.sum(float(train_loss))
+            require_finite(whole_loss, state.step, folder, world)
             if not scaler.is_enabled():  # which itself leaves out a step with infinite gradients
-                require_finite(gradient_norm, state.step, folder)
+                require_finite(gradient_norm, state.step, folder, world)
 
             # -------------------------------------------------------- log, evaluate, save
             speed = progress.tokens_per_second()
             score = None
             if evaluate:
                 score = text.score(world.sum(total_nats(model, *own_val_rows, compute)))
-                require_finite(score.loss, state.step, folder)
+                require_finite(score.loss, state.step, folder, world)
                 state.count_evaluation(score.loss)
             state.seconds = seconds_before + time.monotonic() - started
-            if log:
-                whole_loss = world.sum(float(train_loss))
             if world.is_first and log:
                 metrics.add(
                     {
@@ -280,6 +278,7 @@ def train(
                     content = model_content(model, text.tokenizer_sha256, state.step, card)
                     save_checkpoint(folder.best, content | {"val_loss": score.loss})
                 save_last()
+            if save:
                 last_save = time.monotonic()
             if world.is_first and score:
                 try:
@@ -289,6 +288,7 @@ def train(
                 progress.say(in_words(state, score))
                 progress.say(f"    {sample(model, text)}")
             if stopping:
+                world.sum(0.0)  # a process that ends makes torchrun end the others: wait for all
                 progress.close()
                 print(f"Saved after step {state.step:,}. Go on with: --resume")
                 return INTERRUPTED
@@ -304,9 +304,13 @@ def seed_of_step(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def require_finite(value: Tensor | float, step: int, folder: RunFolder) -> None:
-    """Stop before a model that has come apart is saved over the last good one."""
+def require_finite(value: Tensor | float, step: int, folder: RunFolder, world: World) -> None:
+    """Stop before a model that has come apart is saved over the last good one.
+
+    The value must be the same in all processes.
+    """
     if not math.isfinite(value):
+        world.leave_unless_first()
         raise TrainingError(
             f"loss or gradient became {float(value)} at step {step}. {folder.saved()} Try a lower "
             "--learning-rate, or --dtype float32, with --force"

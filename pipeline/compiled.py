@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -26,34 +24,43 @@ class LossFunction:
     """
 
     def __init__(self, model: GPT, compiled: bool, world: World | None = None) -> None:
-        several = world is not None and world.size > 1
-        self.model: GPT | DistributedDataParallel = (
-            DistributedDataParallel(model, broadcast_buffers=False) if several else model
-        )
+        self.model = model
         self.compiled = compiled
-        self._forward: Callable[..., Any] = self.model
-        self._tried = not compiled
+        self._world = world or World()
+        self._forward: Callable[..., Any] | None = None
 
-    def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        if not self._tried:
-            self._try(inputs, targets)
-            self._tried = True
+    def __call__(self, inputs: Tensor, targets: Tensor, *, shared: bool = True) -> Tensor:
+        """The mean loss; the gradients of a micro-batch that is not the last are not `shared`."""
+        if self._forward is None:
+            self._forward = self._prepared(inputs, targets)
+        if isinstance(self._forward, DistributedDataParallel) and not shared:
+            with self._forward.no_sync():
+                return self._forward(inputs, targets)[1]
         return self._forward(inputs, targets)[1]
 
-    def alone(self) -> AbstractContextManager[None]:
-        """Within it gradients stay with this process: for all micro-batches but the last."""
-        if isinstance(self.model, DistributedDataParallel):
-            return self.model.no_sync()
-        return contextlib.nullcontext()
+    def _prepared(self, inputs: Tensor, targets: Tensor) -> Callable[..., Any]:
+        forward: Any = self.model
+        if self.compiled:
+            forward = self._compiled(inputs, targets)
+            # All or none: each process says whether it could.
+            self.compiled = not self._world.any(forward is self.model)
+        network = forward if self.compiled else self.model
+        if self._world.size == 1:
+            return network
+        return DistributedDataParallel(
+            network, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
 
-    def _try(self, inputs: Tensor, targets: Tensor) -> None:
+    def _compiled(self, inputs: Tensor, targets: Tensor) -> Any:
+        """The compiled model after a pass forward and back, or the plain one and a warning."""
         device = inputs.device
         cpu_state = torch.get_rng_state()
         cuda_state = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        forward: Any = self.model
         try:
             # Preparing raises too, on a system or a Python that the compiler does not support.
-            self._forward = torch.compile(self.model, dynamic=False)
-            self._forward(inputs, targets)[1].backward()
+            forward = torch.compile(self.model, dynamic=False)
+            forward(inputs, targets)[1].backward()
         except Exception as error:  # whatever the compiler's layers raise
             if is_out_of_memory(error):
                 raise
@@ -61,9 +68,9 @@ class LossFunction:
             if " " in torch.__file__:
                 reason = "PyTorch's compiler needs a path without spaces"
             print(f"  Warning: torch.compile does not work here ({reason}); going on without it.")
-            self._forward = self.model
-            self.compiled = False
+            forward = self.model
         self.model.zero_grad(set_to_none=True)
         torch.set_rng_state(cpu_state)
         if cuda_state is not None:
             torch.cuda.set_rng_state(cuda_state, device)
+        return forward

@@ -23,7 +23,7 @@ from pipeline.command import MISTAKE
 from pipeline.errors import TrainingError
 from pipeline.files import alone_in, json_bytes
 
-MINUTES_OF_WAITING = 30  # for a process that encodes a long text while the others wait
+HOURS_OF_WAITING = 12  # for a process that encodes a long text while the others wait
 
 
 class _LeaveQuietly(SystemExit):
@@ -45,14 +45,13 @@ class World:
     @contextlib.contextmanager
     def writing_in(self, folder: Path) -> Iterator[None]:
         """The first process alone holds the folder and prints."""
-        if self.is_first:
-            with alone_in(folder):
-                yield
-            return
-        with (
-            Path(os.devnull).open("w", encoding="utf-8") as nowhere,
-            contextlib.redirect_stdout(nowhere),
-        ):
+        with contextlib.ExitStack() as until_then:
+            with self.together():
+                if self.is_first:
+                    until_then.enter_context(alone_in(folder))
+            if not self.is_first:
+                nowhere = until_then.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+                until_then.enter_context(contextlib.redirect_stdout(nowhere))
             yield
 
     def own(self, count: int) -> slice:
@@ -65,7 +64,7 @@ class World:
         """The sum of a number over all processes, in double precision."""
         if self.size == 1:
             return value
-        total = torch.tensor(value, dtype=torch.float64, device=self._device())
+        total = torch.tensor(value, dtype=torch.float64)
         dist.all_reduce(total)
         return float(total)
 
@@ -82,7 +81,6 @@ class World:
         tensor = torch.zeros(length, dtype=torch.uint8)
         if self.is_first:
             tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        tensor = tensor.to(self._device())
         dist.broadcast(tensor, src=0)
         told: dict[str, Any] = json.loads(bytes(tensor.tolist()))
         return told
@@ -108,13 +106,14 @@ class World:
         if self.is_first:
             self._meet()
 
+    def leave_unless_first(self) -> None:
+        """Where all processes see the same mistake, the first one says it."""
+        if not self.is_first:
+            raise _LeaveQuietly(MISTAKE)
+
     def _meet(self) -> None:
         if self.sum(0.0):
             raise _LeaveQuietly(MISTAKE)
-
-    def _device(self) -> torch.device:
-        name = f"cuda:{self.local_rank}" if dist.get_backend() == "nccl" else "cpu"
-        return torch.device(name)
 
 
 @contextlib.contextmanager
@@ -130,8 +129,10 @@ def world_of(device: str) -> Iterator[World]:
         return
     if not rank < size:
         raise ConfigError([f"RANK={rank}: must be below WORLD_SIZE ({size}); start with torchrun"])
-    has_cuda = device in ("auto", "cuda") and torch.cuda.is_available()
-    if has_cuda and local_rank >= torch.cuda.device_count():
+    has_cuda = torch.cuda.is_available()
+    if device != "cpu" and not has_cuda and torch.backends.mps.is_available():
+        raise ConfigError(["--device cpu is what several processes need here: MPS takes one"])
+    if device != "cpu" and has_cuda and local_rank >= torch.cuda.device_count():
         raise ConfigError(
             [
                 f"--nproc_per_node: {local_rank + 1} or more processes, and this machine has "
@@ -139,11 +140,11 @@ def world_of(device: str) -> Iterator[World]:
             ]
         )
     if has_cuda:
-        torch.cuda.set_device(local_rank)
+        torch.cuda.set_device(local_rank % torch.cuda.device_count())
     try:
         dist.init_process_group(
-            "nccl" if has_cuda else "gloo",
-            timeout=datetime.timedelta(minutes=MINUTES_OF_WAITING),
+            "cpu:gloo,cuda:nccl" if has_cuda else "gloo",
+            timeout=datetime.timedelta(hours=HOURS_OF_WAITING),
         )
     except (ValueError, RuntimeError, OSError) as error:
         raise TrainingError(
@@ -153,14 +154,14 @@ def world_of(device: str) -> Iterator[World]:
     try:
         yield World(rank, size, local_rank)
     except RuntimeError as error:
+        # Without leaving the group: the others may not be there to do it with.
         if not _is_connection_lost(error):
             raise
         raise TrainingError(
             "another process of this run is gone. What was saved is whole: go on with --resume, "
             "with as many processes as you like"
         ) from None
-    finally:
-        dist.destroy_process_group()
+    dist.destroy_process_group()
 
 
 def _number(name: str) -> int:

@@ -18,11 +18,13 @@ class Progress:
     The clock counts training alone: it is started anew after an evaluation or a save.
     """
 
-    def __init__(self, total: int, first_step: int, tokens_per_step: int) -> None:
+    def __init__(
+        self, total: int, first_step: int, tokens_per_step: int, is_shown: bool = True
+    ) -> None:
         self.total = total
         self.first_step = first_step
         self.tokens_per_step = tokens_per_step
-        self.is_terminal = sys.stderr.isatty()
+        self.is_terminal = is_shown and sys.stderr.isatty()
         self.bar = tqdm(
             total=total, initial=first_step, unit="step", disable=not self.is_terminal, leave=False
         )

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import itertools
-import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -19,6 +17,7 @@ import pytest
 import torch
 
 from config import PROJECT_DIR
+from pipeline.files import alone_in
 
 
 def free_port() -> int:
@@ -52,7 +51,7 @@ def script(workspace: Any, *more: object) -> list[object]:
 
 # What the recipe of `base` is in its first twenty steps: the rate is still rising.
 FIRST_STEPS: dict[str, Any] = {
-    "max_iters": 20, "eval_interval": 10, "batch_size": 4, "grad_accum": 2,
+    "max_iters": 20, "eval_interval": 10, "batch_size": 2, "grad_accum": 4,
     "learning_rate": 3e-4, "min_lr": 0.0, "warmup_iters": 100,
 }  # fmt: skip
 
@@ -92,14 +91,11 @@ def test_several_processes_measure_what_one_does(processes: int, runs: Any) -> N
 
 
 def test_one_process_alone_prints(runs: Any) -> None:
-    def without_figures(text: str) -> list[str]:
-        return re.sub(r"[\d.,]+", "0", text).splitlines()
-
-    expected = [line.replace("arithmetic", "") for line in without_figures(runs[1][1])]
-    printed = without_figures(runs[4][1])
-    assert sum("Done:" in line for line in printed) == 1
-    assert len(printed) == len(expected)
-    assert "4 processes" in runs[4][1]
+    one, several = (runs[processes][1].splitlines() for processes in (1, 4))
+    assert sum("4 processes" in line for line in several) == 1
+    for words in ("  corpus", "  step 20:", "  Done:"):
+        assert sum(line.startswith(words) for line in several) == 1
+        assert sum(line.startswith(words) for line in one) == 1
 
 
 def test_dropout_differs_from_step_to_step_and_from_process_to_process() -> None:
@@ -136,6 +132,42 @@ def test_a_lost_process_ends_the_run_and_another_number_goes_on(
     assert result.returncode == 0, result.stderr
     assert f"Going on after step {saved} of 400" in result.stdout
     assert workspace.run["finished"]
+
+
+def test_a_stopped_run_is_saved_and_finishes_with_one_process(
+    prepared: Any, tmp_path: Path
+) -> None:
+    workspace = prepared.copy(tmp_path / "workspace")
+    workspace.begin({"dropout": 0.1}, max_iters=400, eval_interval=40, batch_size=4)
+    with subprocess.Popen(
+        torchrun(2, *script(workspace, "--resume")), env=environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+    ) as launcher:  # fmt: skip
+        assert launcher.stdout is not None
+        printed = []
+        for line in launcher.stdout:
+            printed.append(line)
+            if line.startswith("  step 40:"):
+                # To one process alone: the other is asked, and stops with it.
+                os.kill(rank_of(launcher.pid, 1), signal.SIGTERM)
+        launcher.communicate(timeout=60)
+    saved = workspace.checkpoint()["step"]
+    assert 40 <= saved < 400
+    assert printed[-1] == f"Saved after step {saved}. Go on with: --resume\n"
+    finished = run(torchrun(1, *script(workspace, "--resume")))
+    assert finished.returncode == 0, finished.stderr
+    again = run(torchrun(2, *script(workspace, "--resume")))
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("is finished. Nothing is to do.") == 1
+
+
+def test_a_folder_in_which_another_run_is_at_work(prepared: Any, tmp_path: Path) -> None:
+    workspace = prepared.copy(tmp_path / "workspace")
+    workspace.begin()
+    with alone_in(workspace.models):
+        result = run(torchrun(2, *script(workspace, "--resume")))
+    assert len(complaints(result)) == 1
+    assert "another run is at work in" in result.stderr
 
 
 def rank_of(launcher: int, rank: int) -> int:
@@ -217,4 +249,3 @@ def test_a_port_in_use(prepared: Any, tmp_path: Path) -> None:
     assert "the 2 processes cannot be connected" in result.stderr
     assert "--master_port" in result.stderr
     assert not (workspace.models / "run.json").exists()
-    assert json.loads((workspace.data / "manifest.json").read_text(encoding="utf-8"))
