@@ -48,7 +48,7 @@ class LossFunction:
         if self._world.size == 1:
             return network
         return DistributedDataParallel(
-            network, broadcast_buffers=False, gradient_as_bucket_view=True
+            network, forward_sync_buffers=False, gradient_as_bucket_view=True
         )
 
     def _compiled(self, inputs: Tensor, targets: Tensor) -> Any:

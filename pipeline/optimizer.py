@@ -11,6 +11,9 @@ from config import TrainConfig
 from model import GPT
 
 BETAS = (0.9, 0.95)  # as GPT-3: Brown et al. 2020, arXiv:2005.14165, appendix B
+# PyTorch's 1e-8 lets rounding decide the direction of the smallest gradients: another number of
+# processes would not come to the same weights (docs/EXPERIMENTS.md).
+EPS = 1e-7
 
 
 class MuonAndAdamW(torch.optim.Optimizer):
@@ -61,7 +64,7 @@ def make_adamw(parameters: list[torch.nn.Parameter], train: TrainConfig) -> torc
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
     fused = parameters[0].device.type in ("cuda", "cpu")
-    return torch.optim.AdamW(groups, lr=train.learning_rate, betas=BETAS, fused=fused)
+    return torch.optim.AdamW(groups, lr=train.learning_rate, betas=BETAS, eps=EPS, fused=fused)
 
 
 def learning_rate_at(step: int, train: TrainConfig) -> float:

@@ -20,18 +20,10 @@ from config import PROJECT_DIR
 from pipeline.files import alone_in
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def torchrun(processes: int, *command: object) -> list[str]:
-    return [
-        *(sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}"),
-        *("--master_addr=127.0.0.1", f"--master_port={free_port()}"),
-        *map(str, command),
-    ]
+    """--standalone: torchrun finds a free port itself."""
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    return [*launcher, f"--nproc_per_node={processes}", *map(str, command)]
 
 
 def environment() -> dict[str, str]:
