@@ -8,7 +8,6 @@ Writes models/best_model.pt, last.pt, metrics.jsonl, loss_curve.png and run.json
 from __future__ import annotations
 
 import math
-import sys
 import time
 from typing import Any
 
@@ -30,7 +29,7 @@ from pipeline.checkpoint import (
 from pipeline.command import DONE, INTERRUPTED, command
 from pipeline.compiled import LossFunction
 from pipeline.device import Compute, choose_compute, is_out_of_memory
-from pipeline.distributed import World, world_of
+from pipeline.distributed import World, leave, world_of
 from pipeline.errors import TrainingError
 from pipeline.evaluate import Score, total_nats, unigram_loss
 from pipeline.files import shown, write_json
@@ -379,4 +378,4 @@ def finish(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
