@@ -63,9 +63,9 @@ def prepare_and_train(asked: TrainConfig, given: dict[str, Any], world: World) -
         if world.is_first and not (asked.resume or asked.force):
             folder.refuse_if_used()
         begun = folder.read() if world.is_first and asked.resume else None
+        compute = choose_compute(asked.device, asked.dtype, world.local_rank)
         with world.first_alone():
             text = load_training_text(asked.data_dir, asked.tokenizer_dir)
-    compute = choose_compute(asked.device, asked.dtype, world.local_rank)
     try:
         plan: Plan | None = None
         with world.together():
@@ -287,7 +287,6 @@ def train(
                 progress.say(in_words(state, score))
                 progress.say(f"    {sample(model, text)}")
             if stopping:
-                world.sum(0.0)  # a process that ends makes torchrun end the others: wait for all
                 progress.close()
                 print(f"Saved after step {state.step:,}. Go on with: --resume")
                 return INTERRUPTED

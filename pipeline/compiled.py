@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from model import GPT
 from pipeline.device import is_out_of_memory
 from pipeline.distributed import World
+from pipeline.errors import first_line
 
 
 class LossFunction:
@@ -64,7 +65,7 @@ class LossFunction:
         except Exception as error:  # whatever the compiler's layers raise
             if is_out_of_memory(error):
                 raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            reason = first_line(error)
             if " " in torch.__file__:
                 reason = "PyTorch's compiler needs a path without spaces"
             print(f"  Warning: torch.compile does not work here ({reason}); going on without it.")

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,7 +22,7 @@ import torch.distributed as dist
 
 from config import ConfigError
 from pipeline.command import MISTAKE
-from pipeline.errors import TrainingError
+from pipeline.errors import TrainingError, first_line
 from pipeline.files import alone_in, json_bytes
 
 HOURS_OF_WAITING = 12  # for a process that encodes a long text while the others wait
@@ -31,13 +32,13 @@ class _LeaveQuietly(SystemExit):
     """Another process has said what is wrong."""
 
 
+@dataclass(frozen=True)
 class World:
     """The processes of a run; a world of one where no launcher started several."""
 
-    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
-        self.rank = rank
-        self.size = size
-        self.local_rank = local_rank
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0  # among the processes of this machine
 
     @property
     def is_first(self) -> bool:
@@ -149,20 +150,20 @@ def world_of(device: str) -> Iterator[World]:
         )
     except (ValueError, RuntimeError, OSError) as error:
         raise TrainingError(
-            f"the {size} processes cannot be connected ({_first_line(error)}). Is the port in use, "
+            f"the {size} processes cannot be connected ({first_line(error)}). Is the port in use, "
             "or one of them not started? Try torchrun --master_port with another number"
         ) from None
     try:
-        yield World(rank, size, local_rank)
+        world = World(rank, size, local_rank)
+        yield world
+        world.sum(0.0)  # a process that ends makes torchrun end the others: wait for all
     except RuntimeError as error:
-        # Without leaving the group: the others may not be there to do it with.
         if not _is_connection_lost(error):
             raise
         raise TrainingError(
             "another process of this run is gone. What was saved is whole: go on with --resume, "
             "with as many processes as you like"
         ) from None
-    dist.barrier()  # nobody leaves while another still needs it
 
 
 def leave(code: int) -> NoReturn:
@@ -189,7 +190,3 @@ def _number(name: str) -> int:
 def _is_connection_lost(error: RuntimeError) -> bool:
     signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "gloo")
     return isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -46,3 +46,8 @@ class ModelNotFoundError(CheckpointError):
 
 class TrainingError(TatarGPTError):
     """A run that cannot start or go on."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's exception says, in one line of ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 from config import PROJECT_DIR
 from pipeline.files import alone_in
+from tests.conftest import write_corpus
 
 
 def torchrun(processes: int, *command: object) -> list[str]:
@@ -97,24 +99,30 @@ def test_dropout_differs_from_step_to_step_and_from_process_to_process() -> None
     assert seed_of_step(1, 2, 3) == seed_of_step(1, 2, 3)
 
 
+def test_processes_drop_out_different_parts(prepared: Any, tmp_path: Path) -> None:
+    """Where all rows are alike, two processes that drop out the same parts learn what one does."""
+    sentence = "башкала анда елга буенда яшел бакча үсә."
+    tokenizer = Tokenizer.from_file(str(prepared.tokenizer / "tokenizer.json"))
+    length = len(tokenizer.encode(sentence, add_special_tokens=False).ids) + 2
+    losses = []
+    for processes in (1, 2):
+        workspace = prepared.copy(tmp_path / str(processes))
+        write_corpus(workspace.data, [sentence] * 100, [sentence] * 10)
+        shape = {"dropout": 0.5, "block_size": 2 * length}
+        workspace.begin(shape, max_iters=1, eval_interval=1, batch_size=processes)
+        result = run(torchrun(processes, *script(workspace, "--resume")))
+        assert result.returncode == 0, result.stderr
+        losses.append(workspace.metrics[0]["train_loss"])
+    assert losses[0] != pytest.approx(losses[1], rel=1e-5)
+
+
 def test_a_lost_process_ends_the_run_and_another_number_goes_on(
     prepared: Any, tmp_path: Path
 ) -> None:
     workspace = prepared.copy(tmp_path / "workspace")
     workspace.begin({"dropout": 0.0}, max_iters=400, eval_interval=40, batch_size=4)
-    with subprocess.Popen(
-        torchrun(2, *script(workspace, "--resume")), env=environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-    ) as launcher:  # fmt: skip
-        assert launcher.stdout is not None
-        for line in launcher.stdout:
-            if line.startswith("  step 80:"):
-                os.kill(rank_of(launcher.pid, 1), signal.SIGKILL)
-                break
-        _, errors = launcher.communicate(timeout=60)
-    assert launcher.returncode != 0
-    said = [line for line in errors.splitlines() if line.startswith("error: ")]
-    assert said == [
+    result = run_and_signal(workspace, "  step 80:", signal.SIGKILL)
+    assert complaints(result) == [
         "error: another process of this run is gone. What was saved is whole: go on with "
         "--resume, with as many processes as you like"
     ]
@@ -131,21 +139,11 @@ def test_a_stopped_run_is_saved_and_finishes_with_one_process(
 ) -> None:
     workspace = prepared.copy(tmp_path / "workspace")
     workspace.begin({"dropout": 0.1}, max_iters=400, eval_interval=40, batch_size=4)
-    with subprocess.Popen(
-        torchrun(2, *script(workspace, "--resume")), env=environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
-    ) as launcher:  # fmt: skip
-        assert launcher.stdout is not None
-        printed = []
-        for line in launcher.stdout:
-            printed.append(line)
-            if line.startswith("  step 40:"):
-                # To one process alone: the other is asked, and stops with it.
-                os.kill(rank_of(launcher.pid, 1), signal.SIGTERM)
-        launcher.communicate(timeout=60)
+    # To one process alone: the other is asked, and stops with it.
+    result = run_and_signal(workspace, "  step 40:", signal.SIGTERM)
     saved = workspace.checkpoint()["step"]
     assert 40 <= saved < 400
-    assert printed[-1] == f"Saved after step {saved}. Go on with: --resume\n"
+    assert result.stdout.splitlines()[-1] == f"Saved after step {saved}. Go on with: --resume"
     finished = run(torchrun(1, *script(workspace, "--resume")))
     assert finished.returncode == 0, finished.stderr
     again = run(torchrun(2, *script(workspace, "--resume")))
@@ -160,6 +158,25 @@ def test_a_folder_in_which_another_run_is_at_work(prepared: Any, tmp_path: Path)
         result = run(torchrun(2, *script(workspace, "--resume")))
     assert len(complaints(result)) == 1
     assert "another run is at work in" in result.stderr
+
+
+def run_and_signal(
+    workspace: Any, at: str, number: signal.Signals
+) -> subprocess.CompletedProcess[str]:
+    """Two processes; the second gets a signal when the first prints a line that begins so."""
+    command = torchrun(2, *script(workspace, "--resume"))
+    with subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        encoding="utf-8",
+    ) as launcher:  # fmt: skip
+        assert launcher.stdout is not None
+        printed = []
+        for line in launcher.stdout:
+            printed.append(line)
+            if line.startswith(at):
+                os.kill(rank_of(launcher.pid, 1), number)
+        _, errors = launcher.communicate(timeout=60)
+    return subprocess.CompletedProcess(command, launcher.returncode, "".join(printed), errors)
 
 
 def rank_of(launcher: int, rank: int) -> int:
