@@ -54,6 +54,21 @@ class RotaryPositionalEmbedding(nn.Module):
         return (x * self.cos[:T] + quarter_turn * self.sin[:T]).to(x.dtype)
 
 
+class Dropout(nn.Dropout):
+    """nn.Dropout with four decisions from each random number where drawing them is what costs.
+
+    On a CPU it takes a third of the time (docs/EXPERIMENTS.md). p is rounded to 1/65536.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or not self.training or self.p == 0:
+            return super().forward(x)
+        numbers = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 4),))
+        quarters = numbers.view(torch.int16)[: x.numel()].view(x.shape)
+        keep = quarters >= int(self.p * 2**16) - 2**15
+        return x * keep / (1 - self.p)
+
+
 class CausalSelfAttention(nn.Module):
     """Every position looks at itself and at what stands before it."""
 
@@ -63,16 +78,35 @@ class CausalSelfAttention(nn.Module):
         self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
         self.proj = nn.Linear(config.n_embd, config.n_embd, bias=False)
         self.rope = RotaryPositionalEmbedding(config.n_embd // config.n_head, config.block_size)
-        self.residual_dropout = nn.Dropout(config.dropout)
+        self.residual_dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         B, T, C = x.shape
         q, k, v = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head).unbind(2)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))  # (B, H, T, D) each
-        # No dropout here: it keeps a CPU from the fused kernel (docs/EXPERIMENTS.md).
-        y = F.scaled_dot_product_attention(self.rope(q), self.rope(k), v, is_causal=True)
+        # No dropout here: it costs more than it gains (docs/EXPERIMENTS.md).
+        if self.training and (v.device.type, v.dtype) == ("cpu", torch.bfloat16):
+            y = attention_in_halves(self.rope(q), self.rope(k), v)
+        else:
+            y = F.scaled_dot_product_attention(self.rope(q), self.rope(k), v, is_causal=True)
         y = y.transpose(1, 2).reshape(B, T, C)  # the heads side by side again
         return self.residual_dropout(self.proj(y))
+
+
+def attention_in_halves(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention as plain matrix products: (B, H, T, D) each -> (B, H, T, D).
+
+    Forward and back in bfloat16, a CPU takes half the time of its fused kernel
+    (docs/EXPERIMENTS.md). Queries of the first half of a row never look at keys of the second.
+    """
+    T = q.size(-2)
+    outputs = []
+    for start, end in ((0, T // 2), (T // 2, T)):
+        scores = q[:, :, start:end] @ k[:, :, :end].transpose(-1, -2) / math.sqrt(q.size(-1))
+        is_future = torch.ones(end - start, end, dtype=torch.bool).triu(start + 1)
+        weights = scores.masked_fill(is_future, -math.inf).softmax(dim=-1)
+        outputs.append(weights @ v[:, :, :end])
+    return torch.cat(outputs, dim=-2)
 
 
 class FeedForward(nn.Module):
@@ -82,7 +116,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.up = nn.Linear(config.n_embd, 4 * config.n_embd, bias=False)
         self.down = nn.Linear(4 * config.n_embd, config.n_embd, bias=False)
-        self.residual_dropout = nn.Dropout(config.dropout)
+        self.residual_dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.gelu(self.up(x))  # (B, T, 4C)
@@ -118,7 +152,7 @@ class GPT(nn.Module):
         # Facts about the training, from the checkpoint that the weights come from.
         self.card: dict[str, Any] = {}
         self.embedding = nn.Embedding(config.vocab_size, config.n_embd)
-        self.embedding_dropout = nn.Dropout(config.dropout)
+        self.embedding_dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.final_norm = nn.LayerNorm(config.n_embd)
         self._initialise()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from config import PRESETS, ConfigError, ModelConfig
-from model import GPT, IGNORE_INDEX, RotaryPositionalEmbedding
+from model import GPT, IGNORE_INDEX, Dropout, RotaryPositionalEmbedding, attention_in_halves
 
 SMALL = ModelConfig(n_layer=2, n_head=4, n_embd=32, block_size=16, vocab_size=50, dropout=0.0)
 
@@ -262,6 +262,57 @@ def test_dropout_acts_in_training_alone(part: str) -> None:
     assert not torch.allclose(model(idx), model(idx), atol=1e-4)
     model.eval()
     torch.testing.assert_close(model(idx), model(idx), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_dropout_zeroes_its_share_of_every_part_and_scales_the_rest(p: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(3, 333, 333)
+    y = Dropout(p).train()(x)
+    torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 1 / (1 - p)))
+    # Four decisions come from one random number: each of them, and each of them beside the next.
+    for lane in range(4):
+        share = (y.flatten()[lane::4] == 0).float().mean().item()
+        assert share == pytest.approx(p, abs=0.006), lane
+    dropped = y.flatten() == 0
+    for distance in (1, 2, 3, 4):
+        both = (dropped[distance:] & dropped[:-distance]).float().mean().item()
+        assert both == pytest.approx(p * p, abs=0.006), distance
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 5, 7)])
+def test_dropout_takes_any_shape_and_its_numbers_from_the_seed(shape: tuple[int, ...]) -> None:
+    dropout, x = Dropout(0.5), torch.ones(shape)
+    torch.manual_seed(3)
+    first = dropout(x)
+    torch.manual_seed(3)
+    assert first.shape == shape
+    assert torch.equal(dropout(x), first)
+    assert torch.equal(dropout.eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)
+
+
+@pytest.mark.parametrize("T", [1, 2, 7, 16])
+def test_attention_in_halves_is_causal_attention(T: int) -> None:
+    torch.manual_seed(0)
+    halves = [torch.randn(2, 3, T, 8, requires_grad=True) for _ in range(3)]
+    whole = [part.detach().clone().requires_grad_() for part in halves]
+    y = attention_in_halves(*halves)
+    expected = F.scaled_dot_product_attention(*whole, is_causal=True)
+    torch.testing.assert_close(y, expected)
+    for output in (y, expected):
+        (output * torch.arange(8)).sum().backward()
+    for one, other in zip(halves, whole, strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_training_in_bfloat16_computes_what_evaluation_does() -> None:
+    """On a CPU it goes through other kernels."""
+    model = small()
+    with torch.autocast("cpu", torch.bfloat16):
+        training = model.train()(ids(2, 16))
+        evaluation = model.eval()(ids(2, 16))
+    assert (training - evaluation).abs().max() < 0.02 * evaluation.abs().max()
 
 
 # -------------------------------------------------------------------------------- gradients
