@@ -1,6 +1,6 @@
 """Stage 3: train the GPT on data/ with tokenizer/, into models/.
 
-    python 03_train.py [--preset tiny|base|medium|large|auto] [--minutes N] [--resume] ...
+    python 03_train.py [--preset tiny|base|tuned|medium|large|auto] [--minutes N] [--resume] ...
 
 Writes models/best_model.pt, last.pt, metrics.jsonl, loss_curve.png and run.json.
 """

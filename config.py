@@ -223,7 +223,7 @@ class TrainConfig(Checked):
     preset: str = setting(
         "base",
         "named model and recipe; auto makes a plan from a measured step",
-        choices=("auto", "tiny", "base", "medium", "large"),
+        choices=("auto", "tiny", "base", "tuned", "medium", "large"),
     )
     data_dir: Path = setting(PROJECT_DIR / "data", "where stage 1 wrote the corpus")
     tokenizer_dir: Path = setting(PROJECT_DIR / "tokenizer", "where stage 2 wrote the tokenizer")
@@ -317,6 +317,19 @@ PRESETS = {
         ),
     ),
     "base": Preset(ModelConfig(), TrainConfig()),
+    # The same network with the best recipe found for it (docs/EXPERIMENTS.md).
+    "tuned": Preset(
+        ModelConfig(),
+        TrainConfig(
+            preset="tuned",
+            batch_size=8,
+            grad_accum=1,
+            optimizer="muon",
+            learning_rate=2e-3,
+            schedule="linear",
+            min_lr=0.0,
+        ),
+    ),
     "medium": Preset(
         ModelConfig(n_layer=8),
         TrainConfig(preset="medium"),

@@ -59,6 +59,7 @@ def test_base_takes_143_mflop_a_token() -> None:
     [
         ("tiny", 4, 4, 256, 256),
         ("base", 6, 8, 512, 256),
+        ("tuned", 6, 8, 512, 256),
         ("medium", 8, 8, 512, 256),
         ("large", 12, 12, 768, 512),
     ],

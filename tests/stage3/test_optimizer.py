@@ -71,6 +71,7 @@ def test_moments_are_gpt_3s() -> None:
 
 
 def test_muon_steps_the_matrices_of_the_blocks_alike_in_all_directions() -> None:
+    torch.manual_seed(0)
     model = GPT(ModelConfig(2, 2, 32, 16, 50))
     run = dataclasses.replace(RUN, optimizer="muon", weight_decay=0.0)
     optimizer = make_optimizer(model, run)
@@ -87,8 +88,8 @@ def test_muon_steps_the_matrices_of_the_blocks_alike_in_all_directions() -> None
             # As long as a step of AdamW, where each weight moves by about a fifth of the rate.
             assert float(step.square().mean().sqrt()) == pytest.approx(0.2 * 1e-2, rel=0.35), name
         else:
-            moved = step[step != 0].abs()
-            torch.testing.assert_close(moved, torch.full_like(moved, 1e-2), rtol=0.1, atol=0)
+            moved = step[step != 0].abs()  # AdamW's first step, but where the gradient is tiny
+            assert moved.median().item() == pytest.approx(1e-2, rel=0.01), name
 
 
 def test_the_state_of_muon_goes_to_another_one() -> None:
