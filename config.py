@@ -72,13 +72,16 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] = (),
+    metavar: str | None = None,
 ) -> Any:
     """A dataclass field with its documentation and the values it allows.
 
-    `low` and `high` are allowed themselves, `above` and `below` are not.
+    `low` and `high` are allowed themselves, `above` and `below` are not. `metavar` stands for the
+    value in --help.
     """
     limits = {"low": low, "high": high, "above": above, "below": below, "choices": choices}
-    return dataclasses.field(default=default, metadata={"help": help, **limits})
+    metadata = {"help": help, "metavar": metavar, **limits}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def flag_name(field_name: str) -> str:
@@ -154,16 +157,22 @@ class CorpusConfig(Checked):
     """Stage 1: which text, how it is cleaned and split."""
 
     corpora: tuple[str, ...] = setting(
-        (DEFAULT_CORPUS,), "Leipzig corpora to download, or `all` for the largest of every family"
+        (DEFAULT_CORPUS,),
+        "Leipzig corpora to download, or `all` for the largest of every family",
+        metavar="NAME",
     )
     input: tuple[str, ...] = setting(
-        (), "text of your own instead: .txt, .txt.gz, .txt.xz or a Leipzig .tar.gz"
+        (),
+        "text of your own instead: .txt, .txt.gz, .txt.xz or a Leipzig .tar.gz",
+        metavar="FILE",
     )
     sample: bool = setting(False, "use the built-in sample corpus; needs no internet")
     language: str = setting(
         "tt", "tt: Tatar repairs and language filters; any: neither", choices=("tt", "any")
     )
-    base_url: str = setting(LEIPZIG_URL, "where the archives lie (or LEIPZIG_BASE_URL)")
+    base_url: str = setting(
+        LEIPZIG_URL, "where the archives lie (or LEIPZIG_BASE_URL)", metavar="URL"
+    )
     data_dir: Path = setting(PROJECT_DIR / "data", "where the corpus is written")
     val_fraction: float | None = setting(
         None,

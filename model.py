@@ -57,13 +57,15 @@ class RotaryPositionalEmbedding(nn.Module):
 class Dropout(nn.Dropout):
     """nn.Dropout with four decisions from each random number where drawing them is what costs.
 
-    On a CPU it takes a third of the time (docs/EXPERIMENTS.md). p is rounded to 1/65536.
+    Less than half the cost on a CPU (docs/EXPERIMENTS.md). There p is rounded down to a multiple
+    of 1/65536.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or not self.training or self.p == 0:
             return super().forward(x)
-        numbers = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 4),))
+        # Not the whole range of int64: compiled, its width would overflow. The lowest bit is 0.
+        numbers = torch.randint(2**63 - 1, (-(-x.numel() // 4),), device=x.device) << 1
         quarters = numbers.view(torch.int16)[: x.numel()].view(x.shape)
         keep = quarters >= int(self.p * 2**16) - 2**15
         return x * keep / (1 - self.p)
@@ -84,7 +86,7 @@ class CausalSelfAttention(nn.Module):
         B, T, C = x.shape
         q, k, v = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head).unbind(2)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))  # (B, H, T, D) each
-        # No dropout here: it costs more than it gains (docs/EXPERIMENTS.md).
+        # No dropout on the weights: the fused kernels lose speed with it (docs/EXPERIMENTS.md).
         if self.training and (v.device.type, v.dtype) == ("cpu", torch.bfloat16):
             y = attention_in_halves(self.rope(q), self.rope(k), v)
         else:
@@ -97,13 +99,14 @@ def attention_in_halves(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention as plain matrix products: (B, H, T, D) each -> (B, H, T, D).
 
     Forward and back in bfloat16, a CPU takes half the time of its fused kernel
-    (docs/EXPERIMENTS.md). Queries of the first half of a row never look at keys of the second.
+    (docs/EXPERIMENTS.md), and memory for B x H x 3/4 T x T weights. Queries of the first half of a
+    row never look at keys of the second.
     """
     T = q.size(-2)
     outputs = []
     for start, end in ((0, T // 2), (T // 2, T)):
         scores = q[:, :, start:end] @ k[:, :, :end].transpose(-1, -2) / math.sqrt(q.size(-1))
-        is_future = torch.ones(end - start, end, dtype=torch.bool).triu(start + 1)
+        is_future = torch.ones(end - start, end, dtype=torch.bool, device=q.device).triu(start + 1)
         weights = scores.masked_fill(is_future, -math.inf).softmax(dim=-1)
         outputs.append(weights @ v[:, :, :end])
     return torch.cat(outputs, dim=-2)

@@ -39,7 +39,7 @@ def parse(
     )
     fields: dict[str, tuple[dataclasses.Field[Any], type]] = {}
     for config_class, names in sections.items():
-        group = parser.add_argument_group((config_class.__doc__ or "").splitlines()[0])
+        group = parser.add_argument_group((config_class.__doc__ or "").splitlines()[0].rstrip("."))
         for field in dataclasses.fields(config_class):
             if (names is None or field.name in names) and field.name not in fields:
                 fields[field.name] = (field, field_type(config_class, field))
@@ -87,12 +87,10 @@ def _add(group: Any, field: Any, kind: type) -> None:
         text += f" (default: {field.default})"
     choices = field.metadata["choices"]
     metavar = "|".join(choices) if choices else {int: "N", float: "X", Path: "DIR"}.get(kind)
-    if kind is tuple:
-        metavar = "FILE" if field.name == "input" else "NAME"
     group.add_argument(
         flag_name(field.name),
         nargs="+" if kind is tuple else None,
-        metavar=metavar or "TEXT",
+        metavar=field.metadata["metavar"] or metavar,
         help=text,
     )
 

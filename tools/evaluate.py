@@ -55,12 +55,16 @@ PUBLISHED = {
 class EvaluateConfig(Checked):
     """What is scored, and how."""
 
-    model: str = setting("models/best_model.pt", "checkpoint to score")
+    model: str = setting("models/best_model.pt", "checkpoint to score", metavar="FILE")
     text: tuple[str, ...] = setting(
-        (), "UTF-8 text files, a sentence or document a line (default: val.txt in --data-dir)"
+        (),
+        "UTF-8 text files, a sentence or document a line (default: val.txt in --data-dir)",
+        metavar="FILE",
     )
     goldfish: str | None = setting(
-        None, "a file of sentences (FLORES-200): the second half of each, given the first"
+        None,
+        "a file of sentences (FLORES-200): the second half of each, given the first",
+        metavar="FILE",
     )
     baselines: bool = setting(
         False, f"beside them: unigrams, {ORDER}-grams and xz that have read train.txt in --data-dir"
@@ -68,7 +72,7 @@ class EvaluateConfig(Checked):
     stride: int | None = setting(
         None, "tokens from one row to the next (default: the context of the model)", low=1
     )
-    json: str | None = setting(None, "file that the figures are also written to")
+    json: str | None = setting(None, "file that the figures are also written to", metavar="FILE")
     data_dir: Path = setting(PROJECT_DIR / "data", "where stage 1 wrote the corpus")
     tokenizer_dir: Path = setting(PROJECT_DIR / "tokenizer", "where stage 2 wrote the tokenizer")
     device: str = setting(

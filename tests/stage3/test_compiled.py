@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from config import ModelConfig
-from model import GPT
+from model import GPT, Dropout
 from pipeline.compiled import LossFunction
 
 SHAPE = {"n_layer": 1, "n_head": 1, "n_embd": 16, "block_size": 16, "dropout": 0.0}
@@ -23,19 +23,18 @@ def losses(workspace: Any) -> list[float]:
     return [row["train_loss"] for row in workspace.metrics]
 
 
-@pytest.fixture
-def plain(prepared: Any, tmp_path: Path) -> list[float]:
+def plain_losses(prepared: Any, folder: Path, **settings: Any) -> list[float]:
     """Losses of the same run without compilation."""
-    workspace = prepared.copy(tmp_path / "plain")
-    assert workspace.train(SHAPE, **SETTINGS).code == 0
+    workspace = prepared.copy(folder)
+    assert workspace.train(SHAPE, **SETTINGS, **settings).code == 0
     return losses(workspace)
 
 
 def compile_in_a_process(
-    workspace: Any, script_command: Any, environment: dict[str, str]
+    workspace: Any, script_command: Any, environment: dict[str, str], **settings: Any
 ) -> subprocess.CompletedProcess[str]:
     """Started as a person would: the compiler warns of its own parts' old age in Python."""
-    workspace.begin(SHAPE, **SETTINGS, compile="on")
+    workspace.begin(SHAPE, **SETTINGS, **settings, compile="on")
     command = script_command("03_train", *workspace.folders(), "--device", "cpu", "--resume")
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=300
@@ -45,14 +44,42 @@ def compile_in_a_process(
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ here")
 @pytest.mark.skipif(" " in torch.__file__, reason="PyTorch does not quote its own path to g++")
+@pytest.mark.parametrize(
+    ("settings", "tolerance"),
+    [
+        ({}, 1e-4),
+        ({"dtype": "bfloat16", "grad_checkpoint": True}, 3e-3),
+    ],
+)
 def test_compiled_training_gives_the_same_losses(
-    workspace: Any, plain: list[float], script_command: Any, child_environment: dict[str, str]
+    settings: dict[str, Any],
+    tolerance: float,
+    workspace: Any,
+    prepared: Any,
+    tmp_path: Path,
+    script_command: Any,
+    child_environment: dict[str, str],
 ) -> None:
-    done = compile_in_a_process(workspace, script_command, child_environment)
+    done = compile_in_a_process(workspace, script_command, child_environment, **settings)
     assert done.returncode == 0, done.stderr
     assert "tokens; compiled" in done.stdout
     assert "Warning" not in done.stdout
-    assert losses(workspace) == pytest.approx(plain, rel=1e-4)
+    plain = plain_losses(prepared, tmp_path / "plain", **settings)
+    assert losses(workspace) == pytest.approx(plain, rel=tolerance)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ here")
+@pytest.mark.skipif(" " in torch.__file__, reason="PyTorch does not quote its own path to g++")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own parts
+def test_compiled_dropout_drops_its_share_of_every_part() -> None:
+    x = torch.ones(3, 333, 333, requires_grad=True)
+    y = torch.compile(Dropout(0.25).train(), dynamic=False)(x)
+    y.sum().backward()
+    assert torch.equal(y, x.grad)  # the same places, scaled alike, in both passes
+    for lane in range(4):  # four decisions come from one random number
+        share = (y.flatten()[lane::4] == 0).float().mean().item()
+        assert share == pytest.approx(0.25, abs=0.006), lane
 
 
 @pytest.mark.slow
@@ -82,7 +109,7 @@ def test_two_compiled_runs_with_dropout_give_the_same_weights(
 
 def test_without_a_compiler_one_warning_and_the_plain_model(
     workspace: Any,
-    plain: list[float],
+    prepared: Any,
     script_command: Any,
     child_environment: dict[str, str],
     tmp_path: Path,
@@ -99,6 +126,7 @@ def test_without_a_compiler_one_warning_and_the_plain_model(
     assert done.stderr == ""
     assert done.stdout.count("Warning") == 1
     assert "torch.compile does not work here" in done.stdout
+    plain = plain_losses(prepared, tmp_path / "plain")
     assert losses(workspace) == pytest.approx(plain, rel=1e-6)
 
 

@@ -12,7 +12,10 @@ from config import ModelConfig
 from model import GPT
 from pipeline.device import choose_compute
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+pytestmark = pytest.mark.skipif(
+    not (torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)),
+    reason="no CUDA device that computes in bfloat16",
+)
 
 
 def test_attention_runs_in_the_flash_kernel() -> None:
@@ -24,12 +27,17 @@ def test_attention_runs_in_the_flash_kernel() -> None:
         model(idx, idx)[1].backward()
 
 
-def test_a_stopped_run_goes_on_and_finishes(workspace: Any) -> None:
-    stopped = workspace.train(
-        device="cuda", dtype="bfloat16", max_iters=40, interrupt_at=("step 20:",)
-    )
+@pytest.mark.parametrize(
+    "settings", [{}, {"compile": "on"}, {"optimizer": "muon"}, {"grad_checkpoint": True}]
+)
+def test_a_stopped_run_goes_on_and_finishes(settings: dict[str, Any], workspace: Any) -> None:
+    workspace.begin(device="cuda", dtype="bfloat16", max_iters=40, **settings)
+    go_on = ("--resume", "--device", "cuda")
+    stopped = workspace.stage3(*go_on, interrupt_at=("step 20:",))
     assert stopped.code == 130
-    assert workspace.stage3("--resume").code == 0
+    assert torch.cuda.get_device_name() in stopped.out
+    assert "Warning" not in stopped.out
+    assert workspace.stage3(*go_on).code == 0
     losses = [row["val_loss"] for row in workspace.metrics if row["val_loss"]]
     assert len(losses) == 4
     assert losses[-1] < losses[0]
