@@ -2,18 +2,19 @@
 
     python -m benchmarks.train_speed [--batch-size 16] [--steps 10] [--device auto] [--json FILE]
 
-All trainers take their steps in turn, so that a slow minute of the machine hits each alike; a
-figure is the median of `--steps` steps after warm-up. The limit is the best of several
-4096-cube matrix products in the same run; because a shared machine may be twice as fast in one
-minute as in the next, the share of the products of the same turn is given beside it. Memory is the
-peak of a process that does nothing else. Needs transformers (requirements-dev.txt).
+All trainers take their steps in turn, each after several 4096-cube matrix products in its own
+arithmetic, so that a slow minute of the machine hits each alike. A figure is the median of
+`--steps` steps after warm-up; its share is that of the best product of the run, and of those just
+before the step, because a shared machine may be twice as fast in one minute as in the next. The
+work counted is the model's own: Muon's and recomputed activations are not in it. Memory is
+the peak of a process that does nothing else, the compiler's and the libraries' included. Needs
+transformers (requirements-dev.txt).
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import platform
 import statistics
@@ -32,6 +33,7 @@ from config import PRESETS, ModelConfig
 from model import GPT
 from pipeline.compiled import LossFunction
 from pipeline.device import Compute, choose_compute
+from pipeline.files import write_json
 from pipeline.optimizer import make_optimizer
 
 Step = Callable[[torch.Tensor], None]
@@ -65,13 +67,14 @@ TRAINERS = {
     "float32": Trainer(bfloat16=False),
     "a plain loop: float32, eager, not fused": PLAIN,
     "GPT-NeoX in a plain loop": NEOX,
-    "GPT-NeoX in a plain loop, no dropout": dataclasses.replace(NEOX, dropout=0.0),
     "GPT-NeoX, bfloat16, fused": dataclasses.replace(NEOX, bfloat16=True, fused=True),
+    "GPT-NeoX, bfloat16, fused, compiled": Trainer(neox=True),
 }
 
 
 def gemm_peak(compute: Compute, dtype: torch.dtype, size: int = 4096, times: int = 3) -> float:
     """The best FLOP/s of several `size`-cube matrix products."""
+    repeats = 50 if compute.device.type == "cuda" else 1  # one is too short for a clock there
     a = torch.randn(size, size, device=compute.device).to(dtype)
     b = torch.randn(size, size, device=compute.device).to(dtype)
     a @ b
@@ -79,40 +82,43 @@ def gemm_peak(compute: Compute, dtype: torch.dtype, size: int = 4096, times: int
     for _ in range(times):
         compute.synchronize()
         started = time.perf_counter()
-        a @ b
+        for _ in range(repeats):
+            a @ b
         compute.synchronize()
         best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best
+    return 2 * size**3 * repeats / best
 
 
-def make_step(trainer: Trainer, device: str) -> Step:
+def make_step(trainer: Trainer, compute: Compute) -> Step:
     """A function that takes one training step on (B, T + 1) token ids."""
     torch.manual_seed(0)
-    compute = choose_compute(device, "auto" if trainer.bfloat16 else "float32")
     model = (
         make_neox(trainer.dropout) if trainer.neox else GPT(ModelConfig(dropout=trainer.dropout))
     )
     model.to(compute.device).train()
     if trainer.checkpointing:
         model.grad_checkpoint = True
-    recipe = dataclasses.replace(PRESETS["base"].train, optimizer=trainer.optimizer)
     optimizer: torch.optim.Optimizer
     if trainer.neox:
-        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, fused=trainer.fused)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, fused=trainer.fused or None)
     else:
+        recipe = dataclasses.replace(PRESETS["base"].train, optimizer=trainer.optimizer)
         optimizer = make_optimizer(model, recipe)
         if not trainer.fused:
             for group in optimizer.param_groups:
-                group["fused"] = False
-    loss_of: Any = model if trainer.neox else LossFunction(model, trainer.compiled)
+                group["fused"] = None
+    network = torch.compile(model, dynamic=False) if trainer.neox and trainer.compiled else model
+    loss_of = LossFunction(model, trainer.compiled)
 
     def step(idx: torch.Tensor) -> None:
         inputs, targets = idx[:, :-1], idx[:, 1:]
         with compute.autocast():
             if trainer.neox:
-                loss = model(input_ids=inputs, labels=inputs, use_cache=False).loss
+                loss = network(input_ids=inputs, labels=inputs, use_cache=False).loss
             else:
                 loss = loss_of(inputs, targets)
+        if loss_of.compiled != trainer.compiled:
+            raise SystemExit(1)  # the reason is printed
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -139,7 +145,7 @@ def make_neox(dropout: float) -> Any:
         use_parallel_residual=False,
         attention_bias=False,
         tie_word_embeddings=True,
-        attention_dropout=dropout,
+        attention_dropout=0.0,  # as ours
         hidden_dropout=dropout,
     )
     return GPTNeoXForCausalLM(config)
@@ -150,7 +156,8 @@ def memory_of(name: str, args: argparse.Namespace, compute: Compute) -> float | 
     command = [sys.executable, "-m", "benchmarks.train_speed", "--only", name]
     command += ["--batch-size", str(args.batch_size), "--device", args.device]
     if compute.device.type == "cuda":
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        result = subprocess.run(command, check=True, capture_output=True, text=True)
+        return float(result.stdout.splitlines()[-1])
     return peak_of(command)[0] if sys.platform.startswith("linux") else None
 
 
@@ -161,81 +168,81 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--only", help="three steps of this trainer alone, for its memory")
+    parser.add_argument("--only", choices=TRAINERS, help="three steps of one, for its memory")
     args = parser.parse_args(argv)
 
-    compute = choose_compute(args.device)
     block_size = ModelConfig().block_size
-
-    def rows_for(trainer: Trainer) -> torch.Tensor:
-        size = (trainer.rows or args.batch_size, block_size + 1)
-        return torch.randint(4, 8192, size, device=compute.device)
+    fast, plain = choose_compute(args.device), choose_compute(args.device, "float32")
+    computes = {name: fast if t.bfloat16 else plain for name, t in TRAINERS.items()}
+    batches = {
+        name: torch.randint(
+            4, 8192, (t.rows or args.batch_size, block_size + 1), device=fast.device
+        )
+        for name, t in TRAINERS.items()
+    }
+    # A graph for each trainer; PyTorch would leave off compiling the ninth of a function.
+    torch._dynamo.config.recompile_limit = 2 * len(TRAINERS)
 
     if args.only:
-        step = make_step(TRAINERS[args.only], args.device)
+        step = make_step(TRAINERS[args.only], computes[args.only])
         for _ in range(3):
-            step(rows_for(TRAINERS[args.only]))
-        if compute.device.type == "cuda":
+            step(batches[args.only])
+        if fast.device.type == "cuda":
             print(torch.cuda.max_memory_allocated() / 1e6)
         return 0
 
-    steps = {name: make_step(trainer, args.device) for name, trainer in TRAINERS.items()}
-    batches = {name: rows_for(trainer) for name, trainer in TRAINERS.items()}
-    peaks: list[float] = []
-    float32_peaks: list[float] = []
+    memory = {name: memory_of(name, args, fast) for name in TRAINERS}
+    steps = {name: make_step(trainer, computes[name]) for name, trainer in TRAINERS.items()}
     seconds: dict[str, list[float]] = {name: [] for name in TRAINERS}
+    peaks: dict[str, list[float]] = {name: [] for name in TRAINERS}
+    order = list(TRAINERS)
     for turn in range(-args.warmup, args.steps):
-        if turn >= 0:
-            peaks.append(gemm_peak(compute, compute.dtype))
-            float32_peaks.append(gemm_peak(compute, torch.float32))
-        for name, step in steps.items():
+        order = [*order[1:], order[0]]
+        for name in order:
+            peak = gemm_peak(fast, computes[name].dtype)
             started = time.perf_counter()
-            step(batches[name])
+            steps[name](batches[name])
             if turn >= 0:
                 seconds[name].append(time.perf_counter() - started)
+                peaks[name].append(peak)
         print(f"turn {turn + 1} of {args.steps}", file=sys.stderr)
-    del steps
-    peak, float32_peak = max(peaks), max(float32_peaks)
 
+    best: dict[torch.dtype, float] = {}
+    for name, compute in computes.items():
+        best[compute.dtype] = max(best.get(compute.dtype, 0.0), *peaks[name])
     with torch.device("meta"):
         flops = GPT(ModelConfig()).flops_per_token()
     rows: dict[str, dict[str, float | None]] = {}
-    print(f"{compute.describe()}; batch {args.batch_size} x {block_size}; medians of {args.steps}")
-    print(
-        f"GEMM peak: {peak / 1e9:,.0f} GFLOP/s (median of the turns "
-        f"{statistics.median(peaks) / 1e9:,.0f}), float32 {float32_peak / 1e9:,.0f} GFLOP/s"
-    )
-    print("| trainer | tokens/s | share of the peak | of the same turn's | memory, MB |")
+    print(f"{fast.describe()}; batch {args.batch_size} x {block_size}; medians of {args.steps}")
+    for dtype, peak in best.items():
+        print(f"Best product in {str(dtype).removeprefix('torch.')}: {peak / 1e9:,.0f} GFLOP/s")
+    print("| trainer | tokens/s | share of the best product | of those just before | memory, MB |")
     print("|---|---|---|---|---|")
     for name, values in seconds.items():
         tokens = batches[name].size(0) * block_size
         speed = tokens / statistics.median(values)
-        turns = [tokens * flops / s / p for s, p in zip(values, peaks, strict=True)]
-        same_turn = statistics.median(turns)
-        memory = memory_of(name, args, compute)
-        rows[name] = {
+        shares = [tokens * flops / s / p for s, p in zip(values, peaks[name], strict=True)]
+        row = rows[name] = {
             "tokens_per_second": speed,
-            "share_of_peak": speed * flops / peak,
-            "share_of_same_turn": same_turn,
-            "peak_megabytes": memory,
+            "share_of_best": speed * flops / best[computes[name].dtype],
+            "share_of_those_before": statistics.median(shares),
+            "peak_megabytes": memory[name],
         }
-        shares = f"{speed * flops / peak:.1%} | {same_turn:.1%}"
-        print(f"| {name} | {speed:,.0f} | {shares} | {memory or float('nan'):,.0f} |")
+        of_best, of_those = row["share_of_best"], row["share_of_those_before"]
+        size = f"{memory[name]:,.0f}" if memory[name] else "–"
+        print(f"| {name} | {speed:,.0f} | {of_best:.1%} | {of_those:.1%} | {size} |")
     if args.json:
-        result: dict[str, Any] = {
-            "device": compute.describe(),
+        result = {
+            "device": fast.describe(),
             "cpus": os.cpu_count(),
             "torch": torch.__version__,
             "platform": platform.platform(),
             "batch_size": args.batch_size,
             "steps": args.steps,
-            "gemm_peak_flops": peak,
-            "gemm_peak_float32_flops": float32_peak,
-            "gemm_flops_by_turn": peaks,
+            "best_product_flops": {str(dtype): peak for dtype, peak in best.items()},
             "trainers": rows,
         }
-        text = json.dumps(result, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
-        args.json.write_text(text, encoding="utf-8")
+        write_json(args.json, result)
     return 0
 
 
