@@ -44,7 +44,10 @@ class LossFunction:
         if self.compiled:
             forward = self._compiled(inputs, targets)
             # All or none: each process says whether it could.
-            self.compiled = not self._world.any(forward is self.model)
+            failed = forward is self.model
+            self.compiled = not self._world.any(failed)
+            if not (self.compiled or failed):
+                print("  Warning: torch.compile fails in another process; going on without it.")
         network = forward if self.compiled else self.model
         if self._world.size == 1:
             return network
