@@ -51,7 +51,7 @@ def test_wrong_flags_are_told_all_at_once(workspace: Any, content_of: Any) -> No
     )
     assert outcome.code == 2
     for wrong in (
-        "--preset huge: must be one of auto, tiny, base, medium, large",
+        "--preset huge: must be one of auto, tiny, base, tuned, medium, large",
         "--max-iters 0: must be at least 1",
         "--batch-size many: must be a whole number",
         "--dropout 1.0: must be at least 0 and below 1",
