@@ -326,7 +326,7 @@ PRESETS = {
         ),
     ),
     "base": Preset(ModelConfig(), TrainConfig()),
-    # The same network with the best recipe found for it (docs/EXPERIMENTS.md).
+    # The same network with a better recipe; what may still improve it: docs/EXPERIMENTS.md.
     "tuned": Preset(
         ModelConfig(),
         TrainConfig(

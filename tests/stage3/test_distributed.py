@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import itertools
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -116,39 +117,57 @@ def test_processes_drop_out_different_parts(prepared: Any, tmp_path: Path) -> No
     assert losses[0] != pytest.approx(losses[1], rel=1e-5)
 
 
-def test_a_lost_process_ends_the_run_and_another_number_goes_on(
-    prepared: Any, tmp_path: Path
-) -> None:
-    workspace = prepared.copy(tmp_path / "workspace")
-    workspace.begin({"dropout": 0.0}, max_iters=400, eval_interval=40, batch_size=4)
-    result = run_and_signal(workspace, "  step 80:", signal.SIGKILL)
+@pytest.fixture
+def long_run(workspace: Any) -> Any:
+    """Begun, and of enough steps to be hit while it works."""
+    workspace.begin({"dropout": 0.1}, max_iters=400, eval_interval=40, batch_size=4)
+    return workspace
+
+
+def test_a_lost_process_ends_the_run_and_another_number_goes_on(long_run: Any) -> None:
+    result = run_and_signal(long_run, "  step 80:", signal.SIGKILL)
     assert complaints(result) == [
         "error: another process of this run is gone. What was saved is whole: go on with "
         "--resume, with as many processes as you like"
     ]
-    saved = workspace.checkpoint()["step"]
+    saved = long_run.checkpoint()["step"]
     assert 80 <= saved < 400
-    result = run(torchrun(4, *script(workspace, "--resume")))
+    result = run(torchrun(4, *script(long_run, "--resume")))
     assert result.returncode == 0, result.stderr
     assert f"Going on after step {saved} of 400" in result.stdout
-    assert workspace.run["finished"]
+    assert long_run.run["finished"]
 
 
-def test_a_stopped_run_is_saved_and_finishes_with_one_process(
-    prepared: Any, tmp_path: Path
-) -> None:
-    workspace = prepared.copy(tmp_path / "workspace")
-    workspace.begin({"dropout": 0.1}, max_iters=400, eval_interval=40, batch_size=4)
+def test_a_stopped_run_is_saved_and_finishes_with_one_process(long_run: Any) -> None:
     # To one process alone: the other is asked, and stops with it.
-    result = run_and_signal(workspace, "  step 40:", signal.SIGTERM)
-    saved = workspace.checkpoint()["step"]
+    result = run_and_signal(long_run, "  step 40:", signal.SIGTERM)
+    saved = long_run.checkpoint()["step"]
     assert 40 <= saved < 400
     assert result.stdout.splitlines()[-1] == f"Saved after step {saved}. Go on with: --resume"
-    finished = run(torchrun(1, *script(workspace, "--resume")))
+    finished = run(torchrun(1, *script(long_run, "--resume")))
     assert finished.returncode == 0, finished.stderr
-    again = run(torchrun(2, *script(workspace, "--resume")))
+    again = run(torchrun(2, *script(long_run, "--resume")))
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("is finished. Nothing is to do.") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ here")
+@pytest.mark.skipif(" " in torch.__file__, reason="PyTorch does not quote its own path to g++")
+def test_where_one_process_cannot_compile_none_does(workspace: Any, tmp_path: Path) -> None:
+    shape = {"n_layer": 1, "n_head": 1, "n_embd": 16, "block_size": 16}
+    workspace.begin(shape, max_iters=2, eval_interval=2, batch_size=2, compile="on")
+    nowhere = tmp_path / "no programs here"
+    nowhere.mkdir()
+    without = f'export CXX=g++ PATH="{nowhere}" TORCHINDUCTOR_CACHE_DIR="{nowhere}"'
+    started = [sys.executable, *script(workspace, "--resume")]
+    command = torchrun(
+        2, "--no-python", "bash", "-c", f'[ "$RANK" = 0 ] || {without}; exec "$@"', "-", *started
+    )
+    result = run(command)
+    assert result.returncode == 0, result.stderr
+    assert "torch.compile fails in another process" in result.stdout
+    assert workspace.run["finished"]
 
 
 def test_a_folder_in_which_another_run_is_at_work(prepared: Any, tmp_path: Path) -> None:
