@@ -15,8 +15,7 @@ BETAS = (0.9, 0.95)  # as GPT-3: Brown et al. 2020, arXiv:2005.14165, appendix B
 # processes would not come to the same weights (docs/EXPERIMENTS.md).
 EPS = 1e-7
 
-
-# Measured (docs/EXPERIMENTS.md): the embedding gains by a higher rate than the matrices of the blocks.
+# Beside Muon the embedding gains by a higher rate (docs/EXPERIMENTS.md).
 EMBEDDING_RATE = 2
 
 
@@ -31,11 +30,10 @@ class MuonAndAdamW(torch.optim.Optimizer):
 
     def __init__(self, model: GPT, train: TrainConfig) -> None:
         super().__init__(list(model.parameters()), {"lr": train.learning_rate})
-        thirds = {id(block.attention.qkv.weight) for block in model.blocks}
         # Each matrix with the parts of it, in the same memory, that Muon steps.
         self.parts = [
-            (p, [torch.nn.Parameter(x) for x in p.detach().chunk(3 if id(p) in thirds else 1)])
-            for p in model.blocks.parameters()
+            (p, [torch.nn.Parameter(x) for x in p.detach().chunk(3 if "qkv" in name else 1)])
+            for name, p in model.blocks.named_parameters()
             if p.dim() == 2
         ]
         self.muon = torch.optim.Muon(
@@ -43,8 +41,8 @@ class MuonAndAdamW(torch.optim.Optimizer):
             weight_decay=train.weight_decay,
             adjust_lr_fn="match_rms_adamw",
         )
-        norms = [p for p in model.parameters() if p.dim() < 2]
-        self.adamw = make_adamw([model.embedding.weight, *norms], train)
+        rest = [p for p in model.parameters() if p.dim() < 2 or p is model.embedding.weight]
+        self.adamw = make_adamw(rest, train)
 
     def step(self) -> None:  # type: ignore[override]
         learning_rate = self.param_groups[0]["lr"]
