@@ -39,7 +39,7 @@ from pipeline.metrics import Metrics, draw_loss_curve
 from pipeline.optimizer import learning_rate_at, make_optimizer
 from pipeline.plan import Plan, Task, duration, make_plan
 from pipeline.progress import Progress
-from pipeline.run_folder import RunFolder, record_of, resumed_plan
+from pipeline.run_folder import RunFolder, changes_since, record_of, resumed_plan
 from pipeline.training_text import TrainingText, load_training_text
 
 SECONDS_BETWEEN_SAVES = 300
@@ -71,13 +71,14 @@ def prepare_and_train(asked: TrainConfig, given: dict[str, Any], world: World) -
         with world.together():
             if world.is_first and begun is None:
                 plan = decide(given, text, compute, world)
-                begun = record_of(plan, given, text, compute)
+                begun = record_of(plan, given, text, compute, world.size)
         record = world.from_first(begun)
+        with world.together():
+            plan = plan or resumed_plan(record, given if asked.resume else {}, text.hashes)
         if record["finished"]:
             print(f"Stage 3: the run in {shown(folder.path)}/ is finished. Nothing is to do.")
             return DONE
         with world.together(), world.first_alone():
-            plan = plan or resumed_plan(record, given if asked.resume else {}, text.hashes)
             require_even_shares(plan, world)
             compute = choose_compute(plan.train.device, plan.train.dtype, world.local_rank)
             guessing = unigram_loss(text.train, text.val, text.vocab_size)
@@ -86,8 +87,8 @@ def prepare_and_train(asked: TrainConfig, given: dict[str, Any], world: World) -
                 folder.begin(record)
         if asked.resume and not folder.last.is_file():
             print("  The run was begun, but nothing was saved yet: starting at step 0.")
-        if compute.describe() != record["device"]:
-            print(f"  Note: it began on {record['device']}, so it is not bit for bit the same run.")
+        for change in changes_since(record, compute, world.size):
+            print(f"  Note: {change}.")
         return train(plan, text, compute, folder, record, guessing, world)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -165,7 +166,7 @@ def train(
     torch.manual_seed(config.seed)
     model = GPT(plan.model).to(compute.device)
     model.grad_checkpoint = config.grad_checkpoint
-    optimizer = make_optimizer(model, config)
+    optimizer = make_optimizer(model, config, compute)
     scaler = compute.scaler()
     block_size = plan.model.block_size
     rows = TrainingRows(text.train, block_size, config.seed)

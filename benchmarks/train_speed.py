@@ -103,7 +103,7 @@ def make_step(trainer: Trainer, compute: Compute) -> Step:
         optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, fused=trainer.fused or None)
     else:
         recipe = dataclasses.replace(PRESETS["base"].train, optimizer=trainer.optimizer)
-        optimizer = make_optimizer(model, recipe)
+        optimizer = make_optimizer(model, recipe, compute)
         if not trainer.fused:
             for group in optimizer.param_groups:
                 group["fused"] = None

@@ -1,8 +1,8 @@
 """Checkpoint files: tensors and plain values only, saved atomically, read with weights_only.
 
 best_model.pt   {"format", "model", "config", "tokenizer_sha256", "step", "val_loss", "card"}
-last.pt         the same, and what going on exactly needs: optimizer, scaler, and the counters of
-                TrainingState. Position in the text and dropout follow from the step.
+last.pt         the same but val_loss, and what going on exactly needs: optimizer, scaler, and the
+                counters of TrainingState. Position in the text and dropout follow from the step.
 """
 
 from __future__ import annotations

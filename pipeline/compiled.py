@@ -60,6 +60,7 @@ class LossFunction:
         device = inputs.device
         cpu_state = torch.get_rng_state()
         cuda_state = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        mps_state = torch.mps.get_rng_state() if device.type == "mps" else None
         forward: Any = self.model
         try:
             # Preparing raises too, on a system or a Python that the compiler does not support.
@@ -77,4 +78,6 @@ class LossFunction:
         torch.set_rng_state(cpu_state)
         if cuda_state is not None:
             torch.cuda.set_rng_state(cuda_state, device)
+        if mps_state is not None:
+            torch.mps.set_rng_state(mps_state)
         return forward

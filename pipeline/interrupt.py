@@ -21,8 +21,9 @@ class StopSignal:
 
     def __enter__(self) -> StopSignal:
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # SIGHUP: the terminal was closed
-            if hasattr(signal, name):
-                number = signal.Signals[name]
+            number = getattr(signal, name, None)
+            # What is ignored stays so: nohup runs a program that outlives its terminal.
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
         return self
 

@@ -6,55 +6,91 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from config import TrainConfig
 from model import GPT
+from pipeline.device import Compute
 
 BETAS = (0.9, 0.95)  # as GPT-3: Brown et al. 2020, arXiv:2005.14165, appendix B
 # PyTorch's 1e-8 lets rounding decide the direction of the smallest gradients: another number of
 # processes would not come to the same weights (docs/EXPERIMENTS.md).
 EPS = 1e-7
 
+# Muon's momentum and polynomial, and a step as long as AdamW's (Liu et al. 2025, arXiv:2502.16982).
+MOMENTUM = 0.95
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+NEWTON_SCHULZ_STEPS = 5
+RMS_OF_ADAMW = 0.2
 # Beside Muon the embedding gains by a higher rate (docs/EXPERIMENTS.md).
 EMBEDDING_RATE = 2
+
+
+class Muon(torch.optim.Optimizer):
+    """Steps whose singular values are alike (Jordan et al. 2024).
+
+    kellerjordan.github.io/posts/muon; computed as torch.optim.Muon does with
+    `adjust_lr_fn="match_rms_adamw"`, but in `dtype`, since bfloat16 is slow where there are no
+    instructions for it; and each matrix of a group is `parts` matrices on top of each other.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], weight_decay: float, dtype: torch.dtype):
+        super().__init__(groups, {"lr": 0.0, "weight_decay": weight_decay, "parts": 1})
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for matrix in group["params"]:
+                if not (state := self.state[matrix]):
+                    state["momentum"] = torch.zeros_like(matrix)
+                momentum = state["momentum"].lerp_(matrix.grad, 1 - MOMENTUM)
+                update = matrix.grad.lerp(momentum, MOMENTUM)  # Nesterov's
+                parts = update.view(group["parts"], -1, matrix.size(1))
+                length = RMS_OF_ADAMW * math.sqrt(max(parts.shape[1:]))
+                matrix.mul_(1 - group["lr"] * group["weight_decay"])
+                step = orthogonalised(parts, self.dtype).view_as(matrix)
+                matrix.add_(step, alpha=-group["lr"] * length)
+
+
+def orthogonalised(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """(N, R, C) -> (N, R, C) with the same singular vectors and singular values of about 1."""
+    is_tall = matrices.size(1) > matrices.size(2)
+    x = (matrices.mT if is_tall else matrices).to(dtype)
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.mT
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return x.mT if is_tall else x
 
 
 class MuonAndAdamW(torch.optim.Optimizer):
     """Muon on the matrices of the blocks, AdamW on embedding and norms, as one optimizer.
 
-    Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) makes the singular values of a
-    step alike. The step is scaled to the root mean square of AdamW's (Liu et al. 2025,
-    arXiv:2502.16982), so both share learning rate and decay. Queries, keys and values are steps
-    of their own, though one matrix holds them.
+    One rate and one decay for all; the embedding takes EMBEDDING_RATE of both. Queries, keys and
+    values are steps of their own, though one matrix holds them.
     """
 
-    def __init__(self, model: GPT, train: TrainConfig) -> None:
+    def __init__(self, model: GPT, train: TrainConfig, dtype: torch.dtype):
         super().__init__(list(model.parameters()), {"lr": train.learning_rate})
-        # Each matrix with the parts of it, in the same memory, that Muon steps.
-        self.parts = [
-            (p, [torch.nn.Parameter(x) for x in p.detach().chunk(3 if "qkv" in name else 1)])
-            for name, p in model.blocks.named_parameters()
-            if p.dim() == 2
+        matrices = {n: p for n, p in model.blocks.named_parameters() if p.dim() == 2}
+        groups: list[dict[str, Any]] = [
+            {"params": [p for n, p in matrices.items() if "qkv" in n], "parts": 3},
+            {"params": [p for n, p in matrices.items() if "qkv" not in n]},
         ]
-        self.muon = torch.optim.Muon(
-            [part for _, parts in self.parts for part in parts],
-            weight_decay=train.weight_decay,
-            adjust_lr_fn="match_rms_adamw",
-        )
+        self.muon = Muon(groups, train.weight_decay, dtype)
         rest = [p for p in model.parameters() if p.dim() < 2 or p is model.embedding.weight]
         self.adamw = make_adamw(rest, train)
 
     def step(self) -> None:  # type: ignore[override]
         learning_rate = self.param_groups[0]["lr"]
-        self.muon.param_groups[0]["lr"] = learning_rate
-        for group, factor in zip(self.adamw.param_groups, (EMBEDDING_RATE, 1), strict=True):
-            group["lr"] = learning_rate * factor
-        for matrix, parts in self.parts:
-            assert matrix.grad is not None
-            for part, gradient in zip(parts, matrix.grad.chunk(len(parts)), strict=True):
-                part.grad = gradient
-        self.muon.step()  # type: ignore[no-untyped-call]
-        self.muon.zero_grad()
+        embedding, norms = self.adamw.param_groups
+        for group in (*self.muon.param_groups, norms):
+            group["lr"] = learning_rate
+        embedding["lr"] = learning_rate * EMBEDDING_RATE
+        self.muon.step()
         self.adamw.step()
 
     def state_dict(self) -> dict[str, Any]:
@@ -65,10 +101,11 @@ class MuonAndAdamW(torch.optim.Optimizer):
         self.adamw.load_state_dict(state_dict["adamw"])
 
 
-def make_optimizer(model: GPT, train: TrainConfig) -> torch.optim.Optimizer:
+def make_optimizer(model: GPT, train: TrainConfig, compute: Compute) -> torch.optim.Optimizer:
     """The optimizer that the configuration names, for all parameters of the model."""
     if train.optimizer == "muon":
-        return MuonAndAdamW(model, train)
+        is_bfloat16 = compute.dtype == torch.bfloat16
+        return MuonAndAdamW(model, train, torch.bfloat16 if is_bfloat16 else torch.float32)
     return make_adamw(list(model.parameters()), train)
 
 
@@ -78,8 +115,7 @@ def make_adamw(parameters: list[torch.nn.Parameter], train: TrainConfig) -> torc
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": train.weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
-    fused = parameters[0].device.type in ("cuda", "cpu")
-    return torch.optim.AdamW(groups, lr=train.learning_rate, betas=BETAS, eps=EPS, fused=fused)
+    return torch.optim.AdamW(groups, lr=train.learning_rate, betas=BETAS, eps=EPS, fused=True)
 
 
 def learning_rate_at(step: int, train: TrainConfig) -> float:

@@ -41,15 +41,16 @@ COMPILE_FROM = 200.0  # seconds
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds a training token and a validation token take, measured here, and the first step."""
+    """Seconds a training token, an optimizer's step, a validation token and the start take."""
 
     train: float
+    step: float
     evaluation: float
     start: float
     compiled: bool
 
     def shared_by(self, processes: int) -> Speed:
-        """As if so many processes shared the work without loss."""
+        """As if so many processes shared the rows without loss; each takes the whole step."""
         train, evaluation = self.train / processes, self.evaluation / processes
         return dataclasses.replace(self, train=train, evaluation=evaluation)
 
@@ -95,29 +96,39 @@ def measure_speed(
     model = GPT(config).to(compute.device)
     model.grad_checkpoint = train.grad_checkpoint
     loss_of = LossFunction(model, compiled)
-    optimizer = make_optimizer(model, train)
+    optimizer = make_optimizer(model, train, compute)
     idx = torch.randint(4, config.vocab_size, (rows, config.block_size))
 
-    def step() -> None:
+    def gradients() -> None:
         with compute.autocast():
             loss = loss_of(idx.to(compute.device), idx.to(compute.device))
         loss.backward()  # type: ignore[no-untyped-call]
+        compute.synchronize()
+
+    def step() -> None:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         compute.synchronize()
 
     began = time.perf_counter()
+    gradients()
     step()
-    started, steps = time.perf_counter(), 0
-    while steps < 2 or time.perf_counter() - started < SECONDS_OF_MEASURING:
+    start = time.perf_counter() - began
+    training, stepping, steps = 0.0, 0.0, 0
+    while steps < 2 or training + stepping < SECONDS_OF_MEASURING:
+        started = time.perf_counter()
+        gradients()
+        between = time.perf_counter()
         step()
+        training += between - started
+        stepping += time.perf_counter() - between
         steps += 1
-    training = (time.perf_counter() - started) / (steps * idx.numel())
     total_nats(model, idx, idx, compute)
     evaluating = time.perf_counter()
     total_nats(model, idx, idx, compute)
     evaluation = (time.perf_counter() - evaluating) / idx.numel()
-    return Speed(training, evaluation, started - began, loss_of.compiled)
+    token = training / (steps * idx.numel())
+    return Speed(token, stepping / steps, evaluation, start, loss_of.compiled)
 
 
 def make_plan(given: dict[str, Any], task: Task, compute: Compute) -> Plan:
@@ -192,7 +203,7 @@ def _complete(preset: Preset, given: dict[str, Any], task: Task, compute: Comput
     assert train.eval_interval is not None
     evaluations = -(-train.max_iters // train.eval_interval)
     seconds = (
-        train.max_iters * plan.tokens_per_step * speed.train
+        train.max_iters * _step_seconds(train, model, speed)
         + evaluations * _evaluation_seconds(task, speed)
         + speed.start
         + SECONDS_BESIDE_STEPS
@@ -202,7 +213,7 @@ def _complete(preset: Preset, given: dict[str, Any], task: Task, compute: Comput
 
 def with_length(train: TrainConfig, model: ModelConfig, task: Task, speed: Speed) -> TrainConfig:
     """Steps and evaluations: as told, or as many as `minutes` hold."""
-    step_seconds = train.batch_size * train.grad_accum * model.block_size * speed.train
+    step_seconds = _step_seconds(train, model, speed)
     evaluation_seconds = _evaluation_seconds(task, speed)
     if train.minutes is None:
         interval = train.eval_interval or max(1, min(500, -(-train.max_iters // 10)))
@@ -219,6 +230,10 @@ def with_length(train: TrainConfig, model: ModelConfig, task: Task, speed: Speed
     return dataclasses.replace(train, max_iters=steps, eval_interval=interval)
 
 
+def _step_seconds(train: TrainConfig, model: ModelConfig, speed: Speed) -> float:
+    return train.batch_size * train.grad_accum * model.block_size * speed.train + speed.step
+
+
 def _evaluation_seconds(task: Task, speed: Speed) -> float:
     return speed.evaluation * task.val_tokens + SECONDS_PER_EVALUATION
 
@@ -227,11 +242,10 @@ def use_compile(train: TrainConfig, model: ModelConfig, compute: Compute, speed:
     if train.compile != "auto":
         return train.compile == "on"
     if compute.device.type == "cpu":
-        step_seconds = train.batch_size * train.grad_accum * model.block_size * speed.train
         has_compiler = sys.platform == "linux" and shutil.which("g++") is not None
         # PyTorch calls the compiler without quoting its own path.
         has_compiler = has_compiler and " " not in torch.__file__
-        return has_compiler and train.max_iters * step_seconds > COMPILE_FROM
+        return has_compiler and train.max_iters * _step_seconds(train, model, speed) > COMPILE_FROM
     return compute.device.type == "cuda" and train.max_iters >= 1000
 
 

@@ -11,6 +11,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 import torch
 
@@ -92,7 +93,7 @@ class RunFolder:
 
 
 def record_of(
-    plan: Plan, given: dict[str, Any], text: TrainingText, compute: Compute
+    plan: Plan, given: dict[str, Any], text: TrainingText, compute: Compute, processes: int
 ) -> dict[str, Any]:
     """What run.json says of a run that begins: asked for, decided, from what, on what."""
     decided = {
@@ -108,14 +109,34 @@ def record_of(
         "corpus": text.corpus.name,
         "train_tokens": len(text.train),
         "hashes": text.hashes,
+        **_circumstances(compute, processes),
+        "finished": False,
+    }
+
+
+def _circumstances(compute: Compute, processes: int) -> dict[str, Any]:
+    """What the last bits of a run depend on beside its text and its plan."""
+    return {
         "device": compute.describe(),
+        "processes": processes,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
+            "numpy": np.__version__,
             "tokenizers": tokenizers.__version__,
         },
-        "finished": False,
     }
+
+
+def changes_since(record: dict[str, Any], compute: Compute, processes: int) -> list[str]:
+    """In words, why bitwise equality is not promised to a run that goes on."""
+    here = _circumstances(compute, processes)
+    now, then = (of | of.get("versions", {}) for of in (here, record))
+    return [
+        f"{name} was {then[name]} and is {now[name]}, so it may not be bit for bit the same run"
+        for name in ("device", "processes", "torch", "numpy")
+        if name in then and then[name] != now[name]
+    ]
 
 
 def resumed_plan(record: dict[str, Any], given: dict[str, Any], hashes: dict[str, str]) -> Plan:

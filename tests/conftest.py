@@ -193,7 +193,7 @@ class Workspace:
         )
         asked = {k: v for k, v in train.items() if k not in ("data_dir", "out_dir")}
         compute = choose_compute("cpu", config.dtype)
-        RunFolder(self.models).begin(record_of(plan, asked, text, compute))
+        RunFolder(self.models).begin(record_of(plan, asked, text, compute, 1))
 
     def train(
         self,

@@ -85,6 +85,18 @@ def test_several_processes_measure_what_one_does(processes: int, runs: Any) -> N
             assert row["val_loss"] == pytest.approx(same["val_loss"], rel=1e-5)
 
 
+def test_muon_learns_the_same_in_several_processes(prepared: Any, tmp_path: Path) -> None:
+    weights = []
+    for processes in (1, 2):
+        workspace = prepared.copy(tmp_path / str(processes))
+        workspace.begin({"dropout": 0.0}, **FIRST_STEPS, optimizer="muon")
+        result = run(torchrun(processes, *script(workspace, "--resume")))
+        assert result.returncode == 0, result.stderr
+        weights.append(workspace.checkpoint()["model"])
+    for name, one in weights[0].items():
+        torch.testing.assert_close(weights[1][name], one, rtol=0, atol=1e-5, msg=name)
+
+
 def test_one_process_alone_prints(runs: Any) -> None:
     one, several = (runs[processes][1].splitlines() for processes in (1, 4))
     assert sum("4 processes" in line for line in several) == 1

@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import math
 
 import pytest
 import torch
 
 from config import PRESETS, ModelConfig, TrainConfig
 from model import GPT
-from pipeline.optimizer import learning_rate_at, make_optimizer
+from pipeline.device import choose_compute
+from pipeline.optimizer import Muon, MuonAndAdamW, learning_rate_at, make_optimizer, orthogonalised
 
+CPU = choose_compute("cpu", "float32")
 RUN = TrainConfig(max_iters=105, warmup_iters=4, learning_rate=1e-2, min_lr=1e-3)
 
 
@@ -52,7 +55,9 @@ def test_a_linear_schedule_falls_by_the_same_amount_every_step() -> None:
 @pytest.mark.parametrize(("name", "embedding_rate"), [("adamw", 1e-2), ("muon", 2e-2)])
 def test_only_matrices_decay(name: str, embedding_rate: float) -> None:
     model = GPT(ModelConfig(2, 2, 32, 16, 50))
-    optimizer = make_optimizer(model, dataclasses.replace(RUN, optimizer=name, weight_decay=0.5))
+    optimizer = make_optimizer(
+        model, dataclasses.replace(RUN, optimizer=name, weight_decay=0.5), CPU
+    )
     grouped = [p for group in optimizer.param_groups for p in group["params"]]
     assert len(grouped) == len(set(map(id, grouped))) == len(list(model.parameters()))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -66,7 +71,7 @@ def test_only_matrices_decay(name: str, embedding_rate: float) -> None:
 
 
 def test_moments_are_gpt_3s() -> None:
-    optimizer = make_optimizer(GPT(ModelConfig(1, 1, 8, 8, 20)), RUN)
+    optimizer = make_optimizer(GPT(ModelConfig(1, 1, 8, 8, 20)), RUN, CPU)
     assert isinstance(optimizer, torch.optim.AdamW)
     assert all(group["betas"] == (0.9, 0.95) for group in optimizer.param_groups)
     assert all(group["eps"] == 1e-7 for group in optimizer.param_groups)
@@ -76,7 +81,7 @@ def test_muon_steps_the_matrices_of_the_blocks_alike_in_all_directions() -> None
     torch.manual_seed(0)
     model = GPT(ModelConfig(2, 2, 32, 16, 50))
     run = dataclasses.replace(RUN, optimizer="muon", weight_decay=0.0)
-    optimizer = make_optimizer(model, run)
+    optimizer = make_optimizer(model, run, CPU)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     idx = torch.randint(4, 50, (4, 16), generator=torch.Generator().manual_seed(0))
     loss = model(idx, idx)[1]
@@ -98,6 +103,60 @@ def test_muon_steps_the_matrices_of_the_blocks_alike_in_all_directions() -> None
             assert moved.median().item() == pytest.approx(rate, rel=0.01), name
 
 
+@pytest.mark.parametrize("shape", [(24, 8), (8, 24), (16, 16)])
+def test_muon_computes_as_pytorchs(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.ones(shape)) for _ in range(2))
+    one = Muon([{"params": [ours]}], weight_decay=0.3, dtype=torch.bfloat16)
+    other = torch.optim.Muon([theirs], weight_decay=0.3, adjust_lr_fn="match_rms_adamw")
+    for rate in (1e-2, 3e-3, 1e-3):
+        for group in (*one.param_groups, *other.param_groups):
+            group["lr"] = rate
+        ours.grad = theirs.grad = torch.randn(shape)
+        one.step()
+        other.step()  # type: ignore[no-untyped-call]
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-2 * rate)
+
+
+def test_singular_values_become_alike_in_either_arithmetic() -> None:
+    matrices = torch.randn(3, 20, 10, generator=torch.Generator().manual_seed(0))
+    for dtype in (torch.float32, torch.bfloat16):
+        assert orthogonalised(matrices, dtype).dtype == dtype
+        values = torch.linalg.svdvals(orthogonalised(matrices, dtype).float())
+        assert values.min() > 0.6
+        assert values.max() < 1.3
+    model = GPT(ModelConfig(1, 1, 8, 8, 20))
+    run = dataclasses.replace(RUN, optimizer="muon")
+    for name in ("float32", "bfloat16", "float16"):
+        optimizer = make_optimizer(model, run, choose_compute("cpu", name))
+        assert isinstance(optimizer, MuonAndAdamW)
+        # Where bfloat16 is not what the device is fast in, float32.
+        assert optimizer.muon.dtype == (torch.bfloat16 if name == "bfloat16" else torch.float32)
+
+
+@pytest.mark.parametrize("optimizer_name", ["adamw", "muon"])
+@pytest.mark.parametrize("infinite", ["embedding", "qkv", "up", "final_norm"])
+def test_float16_leaves_out_a_step_with_an_infinite_gradient(
+    optimizer_name: str, infinite: str
+) -> None:
+    compute = choose_compute("cpu", "float16")
+    model = GPT(ModelConfig(1, 1, 8, 8, 20))
+    optimizer = make_optimizer(model, dataclasses.replace(RUN, optimizer=optimizer_name), compute)
+    scaler = compute.scaler()
+    moved = []
+    for gradient in (1.0, math.inf):
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        scaler.scale(model.embedding.weight.sum()).backward()
+        for name, parameter in model.named_parameters():
+            parameter.grad = torch.full_like(parameter, gradient if infinite in name else 1.0)
+        scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+        moved.append({name for name, p in model.named_parameters() if (p != before[name]).any()})
+    assert moved == [set(dict(model.named_parameters())), set()]
+    assert scaler.get_scale() == 2.0**15  # half of the first
+
+
 def test_the_state_of_muon_goes_to_another_one() -> None:
     def train(
         model: GPT, optimizer: torch.optim.Optimizer, steps: range, rate: float = 1e-2
@@ -113,7 +172,7 @@ def test_the_state_of_muon_goes_to_another_one() -> None:
     run = dataclasses.replace(RUN, optimizer="muon")
     torch.manual_seed(0)
     one, other = (GPT(ModelConfig(1, 2, 16, 16, 50, dropout=0.0)) for _ in range(2))
-    its, others = make_optimizer(one, run), make_optimizer(other, run)
+    its, others = make_optimizer(one, run, CPU), make_optimizer(other, run, CPU)
     train(one, its, range(3))
     other.load_state_dict(one.state_dict())
     others.load_state_dict(copy.deepcopy(its.state_dict()))

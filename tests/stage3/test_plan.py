@@ -13,7 +13,18 @@ import torch
 
 from config import PRESETS, ConfigError
 from pipeline.device import Compute, choose_compute
-from pipeline.plan import SAFETY, Plan, Speed, Task, duration, make_plan, use_compile, with_length
+from pipeline.plan import (
+    SAFETY,
+    SECONDS_BESIDE_STEPS,
+    Plan,
+    Speed,
+    Task,
+    duration,
+    make_plan,
+    measure_speed,
+    use_compile,
+    with_length,
+)
 
 CPU = Compute(torch.device("cpu"), torch.float32, "a test")
 LARGE_TEXT = Task(train_tokens=20_000_000, val_tokens=100, vocab_size=300, is_sample=False)
@@ -67,7 +78,7 @@ def test_given_flags_are_kept_and_the_rest_is_the_presets() -> None:
 @pytest.mark.parametrize(("steps", "compiled"), [(10, False), (1_000_000, True)])
 def test_only_a_long_run_is_compiled_by_itself(steps: int, compiled: bool) -> None:
     train = dataclasses.replace(PRESETS["tiny"].train, max_iters=steps)
-    speed = Speed(train=1e-4, evaluation=1e-4, start=1.0, compiled=False)
+    speed = Speed(train=1e-4, step=0.0, evaluation=1e-4, start=1.0, compiled=False)
     possible = sys.platform == "linux" and shutil.which("g++") is not None
     possible = possible and " " not in torch.__file__
     decision = use_compile(train, PRESETS["tiny"].model, CPU, speed)
@@ -89,7 +100,7 @@ def test_two_ways_to_fix_the_length_contradict() -> None:
 
 def test_a_large_validation_split_leaves_most_of_the_time_to_training() -> None:
     """An evaluation of 20 s in a minute's run: one of them, not ten."""
-    speed = Speed(train=1e-4, evaluation=1e-4, start=1.0, compiled=False)
+    speed = Speed(train=1e-4, step=0.0, evaluation=1e-4, start=1.0, compiled=False)
     task = Task(train_tokens=20_000_000, val_tokens=200_000, vocab_size=300, is_sample=False)
     train = dataclasses.replace(PRESETS["tiny"].train, minutes=5.0)
     model = PRESETS["tiny"].model
@@ -100,3 +111,25 @@ def test_a_large_validation_split_leaves_most_of_the_time_to_training() -> None:
     assert evaluations >= 1
     assert tokens * speed.train > 0.7 * 5 * 60 * SAFETY
     assert tokens * speed.train + evaluations * 22 <= 5 * 60
+
+
+def test_processes_share_the_rows_and_not_the_optimizers_step() -> None:
+    """Eight rows of 256 tokens, 1.6 s of them for one process, and 0.7 s for the step."""
+    train = dataclasses.replace(PRESETS["tuned"].train, minutes=10.0, eval_interval=10**6)
+    model = PRESETS["tuned"].model
+    alone = Speed(train=1.6 / 2048, step=0.7, evaluation=0.0, start=0.0, compiled=False)
+    budget = 10 * 60 * SAFETY - SECONDS_BESIDE_STEPS
+    for processes, step_seconds in ((1, 2.3), (4, 1.1)):
+        steps = with_length(train, model, LARGE_TEXT, alone.shared_by(processes)).max_iters
+        assert steps == pytest.approx(budget / step_seconds, rel=0.01)
+
+
+def test_a_step_of_muon_is_measured_apart_from_its_rows() -> None:
+    model = dataclasses.replace(PRESETS["tiny"].model, vocab_size=300, n_layer=1)
+    speeds = [
+        measure_speed(
+            model, dataclasses.replace(PRESETS["tiny"].train, optimizer=name), CPU, 1, False
+        )
+        for name in ("adamw", "muon")
+    ]
+    assert speeds[1].step > 2 * speeds[0].step  # hundreds of times, in fact

@@ -196,16 +196,30 @@ def test_signal_handlers_are_put_back(workspace: Any) -> None:
 def test_each_of_these_signals_asks_to_stop(
     number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    before = signal.signal(number, signal.SIG_IGN)
+    def usual(number: int, frame: object) -> None: ...
+
+    before = signal.signal(number, usual)
     try:
         with StopSignal() as stop:
             assert not stop.asked
             signal.raise_signal(number)
             assert stop.asked
-            assert signal.getsignal(number) == signal.SIG_IGN  # a second one acts as usual
+            assert signal.getsignal(number) is usual  # a second one acts as usual
     finally:
         signal.signal(number, before)
     assert "Stopping" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_that_is_ignored_stays_so(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_IGN)  # as nohup does with SIGHUP
+    try:
+        with StopSignal() as stop:
+            signal.raise_signal(number)
+            assert not stop.asked
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_second_ctrl_c_stops_at_once(workspace: Any, content_of: Any) -> None:

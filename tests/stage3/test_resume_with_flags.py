@@ -50,6 +50,30 @@ def test_a_scaler_may_fall_away(workspace: Any) -> None:
     assert workspace.checkpoint()["scaler"] == {}
 
 
+def test_other_circumstances_are_told(half_way: Any) -> None:
+    run = half_way.run
+    run["versions"]["torch"] = "2.12.0"
+    (half_way.models / "run.json").write_text(json.dumps(run | {"processes": 4}), encoding="utf-8")
+    outcome = half_way.stage3("--resume")
+    assert outcome.code == 0, outcome.err
+    notes = [line for line in outcome.out.splitlines() if "bit for bit" in line]
+    assert notes == [
+        "  Note: processes was 4 and is 1, so it may not be bit for bit the same run.",
+        f"  Note: torch was 2.12.0 and is {torch.__version__}, so it may not be bit for bit the "
+        "same run.",
+    ]
+
+
+def test_a_finished_run_is_not_made_longer(trained: Any, tmp_path: Path, content_of: Any) -> None:
+    workspace = trained.copy(tmp_path / "copy")
+    before = content_of(workspace.root)
+    steps = workspace.run["train"]["max_iters"]
+    outcome = workspace.stage3("--resume", "--max-iters", steps + 1)
+    assert outcome.code == 2
+    assert f"--max-iters {steps + 1}: the run to resume has {steps}" in outcome.err
+    assert content_of(workspace.root) == before
+
+
 def test_the_flags_of_the_first_start_may_stand_there_again(half_way: Any) -> None:
     outcome = half_way.stage3(
         *("--resume", "--max-iters", 20, "--preset", "tiny", "--learning-rate", 1e-2),
@@ -57,6 +81,7 @@ def test_the_flags_of_the_first_start_may_stand_there_again(half_way: Any) -> No
     )
     assert outcome.code == 0, outcome.err
     assert "another way" not in outcome.out
+    assert "bit for bit" not in outcome.out
 
 
 def test_what_was_asked_for_may_stand_there_again_though_decided_otherwise(

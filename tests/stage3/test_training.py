@@ -132,7 +132,7 @@ def test_run_json_says_what_was_asked_and_decided(fresh: Any) -> None:
     text = load_training_text(workspace.data, workspace.tokenizer)
     assert run["hashes"] == text.hashes
     assert run["train_tokens"] == len(text.train)
-    assert run["versions"].keys() == {"python", "torch", "tokenizers"}
+    assert run["versions"].keys() == {"python", "torch", "numpy", "tokenizers"}
     assert "float32" in run["device"]
 
 
