@@ -33,13 +33,14 @@ from pipeline.distributed import World, leave, world_of
 from pipeline.errors import TrainingError
 from pipeline.evaluate import Score, total_nats, unigram_loss
 from pipeline.files import shown, write_json
-from pipeline.generate import Sampling, generate
+from pipeline.generate import Sampling
 from pipeline.interrupt import StopSignal
 from pipeline.metrics import Metrics, draw_loss_curve
 from pipeline.optimizer import learning_rate_at, make_optimizer
 from pipeline.plan import Plan, Task, duration, make_plan
 from pipeline.progress import Progress
 from pipeline.run_folder import RunFolder, changes_since, record_of, resumed_plan
+from pipeline.streaming import generate
 from pipeline.training_text import TrainingText, load_training_text
 
 SECONDS_BETWEEN_SAVES = 300

@@ -46,12 +46,15 @@ class RotaryPositionalEmbedding(nn.Module):
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Rotate queries or keys x (B, H, T, D) at positions 0 to T - 1."""
-        T = x.size(-2)
+    def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Rotate queries or keys x (B, H, T, D) at positions (B, T), or at 0 to T - 1."""
+        if positions is None:
+            cos, sin = self.cos[: x.size(-2)], self.sin[: x.size(-2)]  # (T, D)
+        else:
+            cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]  # (B, 1, T, D)
         first, second = x.float().chunk(2, dim=-1)  # (B, H, T, D/2) each
         quarter_turn = torch.cat((-second, first), dim=-1)  # (B, H, T, D)
-        return (x * self.cos[:T] + quarter_turn * self.sin[:T]).to(x.dtype)
+        return (x * cos + quarter_turn * sin).to(x.dtype)
 
 
 class Dropout(nn.Dropout):
@@ -71,6 +74,53 @@ class Dropout(nn.Dropout):
         return x * keep / (1 - self.p)
 
 
+class KVCache:
+    """Keys and values of what B rows have read, so that no token is computed twice.
+
+    Rows may have read different numbers of tokens, `lengths`. What lies in the buffer beyond a
+    row's length is never looked at, and its next tokens overwrite it.
+    """
+
+    def __init__(self, model: GPT, rows: int) -> None:
+        c, weight = model.config, model.embedding.weight
+        shape = (c.n_layer, 2, rows, c.n_head, c.block_size, c.n_embd // c.n_head)
+        self.buffer = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
+        self.lengths = [0] * rows
+
+    def begin(self, T: int) -> None:
+        """Make ready for T more tokens of each row."""
+        end, block_size = max(self.lengths) + T, self.buffer.size(4)
+        if end > block_size:
+            raise ValueError(f"{end} tokens: the context is {block_size}")
+        device = self.buffer.device
+        lengths = torch.tensor(self.lengths, device=device)
+        self.rows = torch.arange(len(self.lengths), device=device)[:, None]  # (B, 1)
+        self.positions = lengths[:, None] + torch.arange(T, device=device)  # (B, T)
+        # (B, 1, T, end): each token looks at itself and at what its row has before it.
+        self.mask = torch.arange(end, device=device) <= self.positions[:, None, :, None]
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Add keys and values (B, H, T, D); all of the layer's up to the longest row's end."""
+        buffer = self.buffer[layer]  # (2, B, H, block_size, D): keys, values
+        buffer[:, self.rows, :, self.positions] = torch.stack((k, v)).permute(1, 3, 0, 2, 4)
+        keys, values = buffer[..., : self.mask.size(-1), :]
+        return keys, values
+
+    def end(self, T: int) -> None:
+        self.lengths = [length + T for length in self.lengths]
+
+    def replace(self, rows: list[int], other: KVCache) -> None:
+        """Put another cache's rows in the place of some of these."""
+        self.buffer[:, :, rows] = other.buffer
+        for row, length in zip(rows, other.lengths, strict=True):
+            self.lengths[row] = length
+
+    def keep(self, rows: list[int]) -> None:
+        """Forget all rows but these."""
+        self.buffer = self.buffer[:, :, rows]
+        self.lengths = [self.lengths[row] for row in rows]
+
+
 class CausalSelfAttention(nn.Module):
     """Every position looks at itself and at what stands before it."""
 
@@ -82,12 +132,15 @@ class CausalSelfAttention(nn.Module):
         self.rope = RotaryPositionalEmbedding(config.n_embd // config.n_head, config.block_size)
         self.residual_dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
         B, T, C = x.shape
         q, k, v = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head).unbind(2)
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))  # (B, H, T, D) each
         # No dropout on the weights: the fused kernels lose speed with it (docs/EXPERIMENTS.md).
-        if self.training and (v.device.type, v.dtype) == ("cpu", torch.bfloat16):
+        if cache is not None:
+            q, k = self.rope(q, cache.positions), self.rope(k, cache.positions)
+            y = F.scaled_dot_product_attention(q, *cache.extend(layer, k, v), cache.mask)
+        elif self.training and (v.device.type, v.dtype) == ("cpu", torch.bfloat16):
             y = attention_in_halves(self.rope(q), self.rope(k), v)
         else:
             y = F.scaled_dot_product_attention(self.rope(q), self.rope(k), v, is_causal=True)
@@ -136,8 +189,8 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(config.n_embd)
         self.feed_forward = FeedForward(config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.attention_norm(x))
+    def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), cache, layer)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
 
@@ -184,16 +237,24 @@ class GPT(nn.Module):
         logits = self.head(x).float().flatten(0, 1)  # (B * T, V)
         return None, F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORE_INDEX)
 
-    def hidden(self, idx: Tensor) -> Tensor:
-        """The residual stream after the final norm: (B, T) -> (B, T, C)."""
-        if idx.size(1) > self.config.block_size:
-            raise ValueError(f"{idx.size(1)} tokens: the context is {self.config.block_size}")
+    def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
+        """The residual stream after the final norm: (B, T) -> (B, T, C).
+
+        With a cache, idx are the tokens after those that its rows have read.
+        """
+        T = idx.size(1)
+        if cache is not None:
+            cache.begin(T)
+        elif self.config.block_size < T:
+            raise ValueError(f"{T} tokens: the context is {self.config.block_size}")
         x = self.embedding_dropout(self.embedding(idx))  # (B, T, C)
-        for block in self.blocks:
+        for layer, block in enumerate(self.blocks):
             if self.grad_checkpoint and self.training:
                 x = checkpoint(block, x, use_reentrant=False)
             else:
-                x = block(x)
+                x = block(x, cache, layer)
+        if cache is not None:
+            cache.end(T)
         return self.final_norm(x)
 
     def head(self, x: Tensor) -> Tensor:

@@ -11,21 +11,25 @@ Relative paths are looked up in the working folder, then beside this file.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 
-from config import MIN_P, PROJECT_DIR, ModelConfig
+from config import MIN_P, PROJECT_DIR, ConfigError, ModelConfig
 from model import GPT
+from pipeline import predictions
 from pipeline import tokenizer as _tokenizer
 from pipeline.batches import evaluation_rows, sentence_ids
 from pipeline.checkpoint import build_model, load_checkpoint
 from pipeline.device import Compute, choose_device
 from pipeline.errors import CorpusError, TokenizerError
 from pipeline.evaluate import Score, total_nats
-from pipeline.generate import Sampling, generate
+from pipeline.generate import Sampling
+from pipeline.predictions import NextToken, Piece, split_sentences
+from pipeline.streaming import stream_texts
 from pipeline.tokenizer import valid_unicode
 
 
@@ -66,16 +70,21 @@ def generate_text(
     repetition_penalty: float = 1.0,
     seed: int | None = None,
     stop_at_eos: bool = True,
+    stop: Sequence[str] = (),
 ) -> str:
     """The prompt and what the model writes after it.
 
     `temperature` 0 always takes the likeliest token. `top_k`, `top_p` and `min_p` leave unlikely
     tokens out; with None in all three every token may come. With `stop_at_eos=False` a new
-    sentence begins where one ends. The same `seed` gives the same text. `tok_config` is what
-    `load_tokenizer` returned. Raises ConfigError for settings out of range, TokenizerError for
-    another model's tokenizer.
+    sentence begins where one ends. The text ends before the first of the strings in `stop`. The
+    same `seed` gives the same text. `tok_config` is what `load_tokenizer` returned. Raises
+    ConfigError for settings out of range, TokenizerError for another model's tokenizer.
     """
-    sampling = Sampling(
+    (text,) = generate_texts(
+        model,
+        tokenizer,
+        tok_config,
+        [prompt],
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_k=top_k,
@@ -84,9 +93,66 @@ def generate_text(
         repetition_penalty=repetition_penalty,
         seed=seed,
         stop_at_eos=stop_at_eos,
+        stop=stop,
     )
+    return text
+
+
+def generate_texts(
+    model: GPT,
+    tokenizer: Tokenizer,
+    tok_config: dict[str, Any],
+    prompts: Sequence[str],
+    num_return_sequences: int = 1,
+    **settings: Any,
+) -> list[str]:
+    """As `generate_text` for several prompts at once: `num_return_sequences` texts of each in turn.
+
+    The first text of a prompt is the one that `generate_text` writes with the same settings.
+    """
+    sampling = _sampling(num_return_sequences=num_return_sequences, **settings)
     check_tokenizer(model, tokenizer, tok_config.get("sha256"))
-    return generate(model, tokenizer, prompt, sampling)
+    texts = [valid_unicode(prompt) for prompt in prompts for _ in range(num_return_sequences)]
+    for number, piece in stream_texts(model, tokenizer, prompts, [sampling] * len(prompts)):
+        texts[number] += piece
+    return texts
+
+
+def stream_text(
+    model: GPT,
+    tokenizer: Tokenizer,
+    tok_config: dict[str, Any],
+    prompt: str = "",
+    **settings: Any,
+) -> Iterator[str]:
+    """What `generate_text` writes after the prompt with the same settings, piece by piece.
+
+    A piece never ends within a letter. Whoever takes no more pieces stops the work.
+    """
+    sampling = _sampling(**settings)
+    check_tokenizer(model, tokenizer, tok_config.get("sha256"))
+    return (piece for _, piece in stream_texts(model, tokenizer, [prompt], [sampling]))
+
+
+def next_tokens(model: GPT, tokenizer: Tokenizer, prompt: str, k: int = 10) -> list[NextToken]:
+    """The k likeliest tokens after a prompt, as (id, text, probability), the likeliest first.
+
+    The text of <eos>, the end of the sentence, is "". Raises ConfigError, TokenizerError.
+    """
+    if k < 1:
+        raise ConfigError([f"k {k}: must be at least 1"])
+    check_tokenizer(model, tokenizer)
+    return predictions.next_tokens(model, tokenizer, prompt, k)
+
+
+def surprisals(model: GPT, tokenizer: Tokenizer, text: str) -> list[Piece]:
+    """How many bits each token of a text tells the model, as (start, end, text, bits).
+
+    A sentence a line. Tokens that share a letter are one piece; the end of each sentence is a
+    piece without characters. Raises CorpusError for an empty text, TokenizerError.
+    """
+    check_tokenizer(model, tokenizer)
+    return predictions.surprisals(model, tokenizer, _text_to_score(text))
 
 
 def score_text(model: GPT, tokenizer: Tokenizer, text: str) -> Score:
@@ -95,9 +161,7 @@ def score_text(model: GPT, tokenizer: Tokenizer, text: str) -> Score:
     Raises CorpusError for an empty text, TokenizerError for another model's tokenizer.
     """
     check_tokenizer(model, tokenizer)
-    sentences = [line for line in valid_unicode(text).split("\n") if line.strip()]
-    if not sentences:
-        raise CorpusError("there is no text to score. Give a sentence or more")
+    sentences = split_sentences(_text_to_score(text))
     ids = sentence_ids(tokenizer, sentences)
     compute = Compute(model.embedding.weight.device, torch.float32, "scoring")
     nats = total_nats(model, *evaluation_rows(ids, model.config.block_size), compute)
@@ -112,6 +176,17 @@ def score_text(model: GPT, tokenizer: Tokenizer, text: str) -> Score:
 def perplexity(model: GPT, tokenizer: Tokenizer, text: str) -> float:
     """exp of the mean loss per token, <eos> included; lower is better. See `score_text`."""
     return score_text(model, tokenizer, text).perplexity
+
+
+def _sampling(min_p: float | None = MIN_P, stop: Sequence[str] = (), **settings: Any) -> Sampling:
+    return Sampling(min_p=min_p, stop=(stop,) if isinstance(stop, str) else tuple(stop), **settings)
+
+
+def _text_to_score(text: str) -> str:
+    text = valid_unicode(text)
+    if not text.strip():
+        raise CorpusError("there is no text to score. Give a sentence or more")
+    return text
 
 
 def check_tokenizer(model: GPT, tokenizer: Tokenizer, sha256: str | None = None) -> None:

@@ -53,27 +53,35 @@ class Score:
 
 
 @torch.no_grad()
-def total_nats(
+def token_nats(
     model: GPT, inputs: Tensor, targets: Tensor, compute: Compute, batch_rows: int = EVALUATION_ROWS
-) -> float:
-    """Summed cross-entropy in nats over (R, T) rows; IGNORE_INDEX targets cost nothing."""
+) -> Iterator[Tensor]:
+    """Cross-entropy of each target of (R, T) rows in nats, (rows, T) float32 at a time.
+
+    IGNORE_INDEX targets cost nothing.
+    """
     was_training = model.training
     model.eval()
-    total = 0.0
     for start in range(0, len(inputs), batch_rows):
         x, y = inputs[start : start + batch_rows], targets[start : start + batch_rows]
         with compute.autocast():
             logits = model(x.to(compute.device))  # (rows, T, V)
-        nats = F.cross_entropy(
+        yield F.cross_entropy(
             logits.float().flatten(0, 1),
             y.to(compute.device).flatten(),
             ignore_index=IGNORE_INDEX,
             reduction="none",
-        ).view(y.shape)  # (rows, T)
-        # Row by row, in double precision on the CPU: the sum is the same for any batch_rows.
-        total += float(nats.sum(dim=1).cpu().double().sum())
+        ).view(y.shape)
     model.train(was_training)
-    return total
+
+
+def total_nats(
+    model: GPT, inputs: Tensor, targets: Tensor, compute: Compute, batch_rows: int = EVALUATION_ROWS
+) -> float:
+    """Summed cross-entropy in nats over (R, T) rows."""
+    # Row by row, in double precision on the CPU: the sum is the same for any batch_rows.
+    parts = token_nats(model, inputs, targets, compute, batch_rows)
+    return sum(float(nats.sum(dim=1).cpu().double().sum()) for nats in parts)
 
 
 def unigram_loss(train: TokenIds, val: TokenIds, vocab_size: int) -> float:

@@ -1,17 +1,18 @@
-"""Sampling: from logits to the next token, from a prompt to a text."""
+"""Sampling: from logits to the next token, for several texts at once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from config import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Checked, setting
-from model import GPT
+from model import GPT, KVCache
+
+NEVER_TEXT = [PAD_ID, UNK_ID, BOS_ID]
 
 
 @dataclass(frozen=True)
@@ -36,35 +37,114 @@ class Sampling(Checked):
         "arXiv:1909.05858)", low=0.01, high=100,
     )  # fmt: skip
     seed: int | None = setting(None, "the same seed gives the same text", low=0, high=2**63 - 1)
+    num_return_sequences: int = setting(1, "texts for a prompt; each has a seed of its own", low=1)
     stop_at_eos: bool = setting(True, "end with the sentence; False goes on with a new one")
+    stop: tuple[str, ...] = setting((), "strings before which a text ends")
+
+    def conflicts(self) -> list[str]:
+        wrong = [text for text in self.stop if not isinstance(text, str) or not text]
+        return [f"--stop {text!r}: must be text, and not empty" for text in wrong]
+
+    def generator(self, number: int = 0) -> torch.Generator:
+        """The random numbers of text `number` for a prompt."""
+        generator = torch.Generator()
+        if self.seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed((self.seed + number) % 2**63)
+        return generator
 
 
-@torch.no_grad()
-def generate_ids(model: GPT, prompt_ids: list[int], sampling: Sampling) -> Iterator[int]:
-    """The new tokens after <bos> and a prompt, one by one.
+class Generation:
+    """Texts that grow together, a token at a time.
 
-    Past the model's context the oldest tokens fall out of the window. Where a sentence ends and
-    `stop_at_eos` is off, <eos> and the <bos> of the next sentence are yielded too.
+    Each token is computed once, until a text has filled the context: then the last half of it is
+    read anew and there is room for as many tokens again.
     """
-    device = model.embedding.weight.device
-    generator = torch.Generator()
-    if sampling.seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(sampling.seed)
-    ids = [BOS_ID, *prompt_ids]
-    for _ in range(sampling.max_new_tokens):
-        window = torch.tensor([ids[-model.config.block_size :]], device=device)  # (1, T)
-        x = model.hidden(window)[:, -1]  # (1, C)
-        logits = model.head(x)[0].float().cpu()  # (V,)
-        token = choose_token(logits, ids, sampling, generator)
-        new = [token]
-        if token == EOS_ID:
-            if sampling.stop_at_eos:
-                return
-            new.append(BOS_ID)
-        ids += new
-        yield from new
+
+    def __init__(
+        self,
+        model: GPT,
+        prompts: Sequence[list[int]],
+        samplings: Sequence[Sampling],
+        generators: Sequence[torch.Generator] | None = None,
+    ) -> None:
+        self.model = model
+        self.device = model.embedding.weight.device
+        self.samplings = list(samplings)
+        self.generators = list(generators or (s.generator() for s in samplings))
+        self.ids = [[BOS_ID, *prompt] for prompt in prompts]
+        self.left = [sampling.max_new_tokens for sampling in samplings]
+        # The texts that grow have a row of the cache each, and a token at which its window begins.
+        self.growing = list(range(len(self.ids)))
+        self.cache = KVCache(model, len(self.ids))
+        self.starts = [-1] * len(self.ids)
+        for text, left in enumerate(self.left):
+            if not left:
+                self.stop(text)
+
+    @torch.inference_mode()
+    def step(self) -> list[tuple[int, int]]:
+        """The next token of every text that grows, as (number of the text, token).
+
+        Where a sentence ends and `stop_at_eos` is off, <eos> and then the <bos> of the next
+        sentence are among them; <bos> is not counted as a new token.
+        """
+        new = []
+        for text, logits in zip(list(self.growing), self.next_logits(), strict=True):
+            ids, sampling = self.ids[text], self.samplings[text]
+            if ids[-1] == EOS_ID:
+                token = BOS_ID
+            else:
+                token = choose_token(logits, ids, sampling, self.generators[text])
+                self.left[text] -= 1
+            if token == EOS_ID and sampling.stop_at_eos:
+                self.stop(text)
+                continue
+            ids.append(token)
+            new.append((text, token))
+            if not self.left[text]:
+                self.stop(text)
+        return new
+
+    def stop(self, text: int) -> None:
+        """Let this text grow no further."""
+        if text in self.growing:
+            kept = [row for row, other in enumerate(self.growing) if other != text]
+            self.growing = [self.growing[row] for row in kept]
+            self.starts = [self.starts[row] for row in kept]
+            self.cache.keep(kept)
+
+    @torch.inference_mode()
+    def next_logits(self) -> Tensor:
+        """(texts, V) float32 logits on the CPU of the token after each text that grows."""
+        texts = [self.ids[text] for text in self.growing]
+        starts = [window_start(len(ids), self.model.config.block_size) for ids in texts]
+        if moved := [row for row, start in enumerate(starts) if start != self.starts[row]]:
+            self._read([texts[row][starts[row] : -1] for row in moved], moved)
+            self.starts = starts
+        last = torch.tensor([ids[-1:] for ids in texts], device=self.device)  # (texts, 1)
+        x = self.model.hidden(last, self.cache)[:, -1]  # (texts, C)
+        return self.model.head(x).float().cpu()
+
+    def _read(self, windows: list[list[int]], rows: list[int]) -> None:
+        """Fill rows of the cache with the keys and values of these tokens."""
+        cache = KVCache(self.model, len(rows))
+        length = max(map(len, windows))
+        if length:
+            padded = [ids + [PAD_ID] * (length - len(ids)) for ids in windows]
+            self.model.hidden(torch.tensor(padded, device=self.device), cache)
+        cache.lengths = [len(ids) for ids in windows]  # what stands behind is padding
+        self.cache.replace(rows, cache)
+
+
+def window_start(length: int, block_size: int) -> int:
+    """Which token of a text is the first that the model sees when it writes the one after it.
+
+    0 while the text fits the context; then the window moves on by half a context at a time.
+    """
+    half = block_size // 2
+    return max(0, -(-(length - block_size) // half) * half)
 
 
 def choose_token(
@@ -77,7 +157,7 @@ def choose_token(
         values = logits[seen]
         penalty = sampling.repetition_penalty
         logits[seen] = torch.where(values > 0, values / penalty, values * penalty)
-    logits[[PAD_ID, UNK_ID, BOS_ID]] = -math.inf  # never text
+    logits[NEVER_TEXT] = -math.inf
     if sampling.temperature < 1e-6:
         return int(logits.argmax())
     logits = (logits - logits.max()) / sampling.temperature  # at most 0: no overflow
@@ -94,15 +174,3 @@ def choose_token(
     if sampling.min_p:
         logits[logits < logits.max() + math.log(sampling.min_p)] = -math.inf
     return int(torch.multinomial(logits.softmax(dim=-1), 1, generator=generator))
-
-
-def generate(model: GPT, tokenizer: Tokenizer, prompt: str, sampling: Sampling) -> str:
-    """The prompt and its continuation as text. The model should be in eval mode."""
-    prompt_ids = tokenizer.encode(prompt, add_special_tokens=False).ids
-    new_ids = list(generate_ids(model, prompt_ids, sampling))
-    text = tokenizer.decode(prompt_ids + new_ids)
-    # The last token may be the first bytes of a letter only.
-    while new_ids and text.endswith("\ufffd"):
-        new_ids.pop()
-        text = tokenizer.decode(prompt_ids + new_ids)
-    return text

@@ -4,39 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer
 
 from config import BOS_ID, EOS_ID, ConfigError, ModelConfig
 from model import GPT
-from pipeline.generate import Sampling, choose_token, generate_ids
-from utils import generate_text, load_model, load_tokenizer
+from pipeline.generate import Generation, Sampling, choose_token, window_start
+from utils import generate_text
 
 ARGMAX = Sampling(max_new_tokens=60, temperature=0, stop_at_eos=False)
 
 
-class Trio(NamedTuple):
-    model: GPT
-    tokenizer: Tokenizer
-    facts: dict[str, Any]
+Trio = Any  # (model, tokenizer, facts): conftest.py
 
 
-@pytest.fixture(scope="module")
-def trio(trained: Any) -> Trio:
-    model, _ = load_model(trained.models / "best_model.pt", "cpu", trained.tokenizer)
-    return Trio(model, *load_tokenizer(trained.tokenizer))
-
-
-@pytest.fixture(scope="module")
-def untrained(trio: Trio) -> Trio:
-    """Writes any byte after any other."""
-    torch.manual_seed(0)
-    model = GPT(dataclasses.replace(trio.model.config)).eval()
-    model.card = trio.model.card
-    return trio._replace(model=model)
+def generate_ids(model: GPT, prompt_ids: list[int], sampling: Sampling) -> list[int]:
+    generation = Generation(model, [prompt_ids], [sampling])
+    ids = []
+    while generation.growing:
+        ids += [token for _, token in generation.step()]
+    return ids
 
 
 def argmax_by_hand(model: GPT, prompt_ids: list[int], count: int) -> list[int]:
@@ -44,12 +33,14 @@ def argmax_by_hand(model: GPT, prompt_ids: list[int], count: int) -> list[int]:
     ids = [BOS_ID, *prompt_ids]
     with torch.no_grad():
         for _ in range(count):
-            logits = model(torch.tensor([ids[-model.config.block_size :]]))[0, -1]
+            start = window_start(len(ids), model.config.block_size)
+            logits = model(torch.tensor([ids[start:]]))[0, -1]
             logits[:3] = -torch.inf  # <pad>, <unk> and <bos> are never text
             ids.append(int(logits.argmax()))
             if ids[-1] == EOS_ID:
                 ids.append(BOS_ID)
-    return ids[1 + len(prompt_ids) :]
+    ids = ids[1 + len(prompt_ids) :]
+    return ids[:-1] if ids[-1] == BOS_ID else ids
 
 
 # -------------------------------------------------------------------------------- the whole way
@@ -65,7 +56,7 @@ def test_temperature_0_takes_the_likeliest_token(trio: Trio, untrained: Trio) ->
     for model in (trio.model, untrained.model):
         for prompt in ("Казан", "яшел бакча", ""):
             prompt_ids = trio.tokenizer.encode(prompt).ids
-            ids = list(generate_ids(model, prompt_ids, ARGMAX))
+            ids = generate_ids(model, prompt_ids, ARGMAX)
             assert ids == argmax_by_hand(model, prompt_ids, 60)
 
 
@@ -75,7 +66,7 @@ def test_the_narrowest_choice_is_the_likeliest_token(
 ) -> None:
     sampling = Sampling(max_new_tokens=40, stop_at_eos=False, seed=3, **choice)
     for model in (trio.model, untrained.model):
-        ids = list(generate_ids(model, [40], sampling))
+        ids = generate_ids(model, [40], sampling)
         assert ids == argmax_by_hand(model, [40], 40)
 
 
@@ -106,12 +97,12 @@ def test_a_text_ends_with_the_sentence_or_goes_on_with_a_new_one(trio: Trio) -> 
 
 
 def test_each_new_sentence_begins_with_bos(trio: Trio) -> None:
-    ids = list(generate_ids(trio.model, [], dataclasses.replace(ARGMAX, max_new_tokens=100)))
+    ids = generate_ids(trio.model, [], dataclasses.replace(ARGMAX, max_new_tokens=100))
     assert EOS_ID in ids
     for token, following in itertools.pairwise(ids):
         assert (token == EOS_ID) == (following == BOS_ID)
     assert len([token for token in ids if token != BOS_ID]) == 100
-    stopped = list(generate_ids(trio.model, [], dataclasses.replace(ARGMAX, stop_at_eos=True)))
+    stopped = generate_ids(trio.model, [], dataclasses.replace(ARGMAX, stop_at_eos=True))
     assert stopped == ids[: ids.index(EOS_ID)]
 
 

@@ -1,0 +1,104 @@
+"""What the model expects: the likeliest next tokens, and how surprised it is by a text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer
+
+from config import EOS_ID, SPECIAL_TOKENS
+from model import GPT
+from pipeline.batches import evaluation_rows, sentence_ids
+from pipeline.device import Compute
+from pipeline.evaluate import token_nats
+from pipeline.generate import NEVER_TEXT, Generation, Sampling
+
+
+@dataclass(frozen=True)
+class NextToken:
+    """A token that may come next; `text` is "" for <eos>, the end of the sentence."""
+
+    id: int
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A token of a text, or several that share a letter: text[start:end].
+
+    bits: how surprising it was after what stands before it. The end of a sentence is a piece with
+    no characters.
+    """
+
+    start: int
+    end: int
+    text: str
+    bits: float
+
+
+@torch.inference_mode()
+def next_tokens(model: GPT, tokenizer: Tokenizer, prompt: str, k: int = 10) -> list[NextToken]:
+    """The k likeliest tokens after a prompt, the likeliest first; fewer if there are no more."""
+    ids = tokenizer.encode(prompt, add_special_tokens=False).ids
+    logits = Generation(model, [ids], [Sampling()]).next_logits()[0]
+    logits[NEVER_TEXT] = -math.inf
+    top = logits.softmax(dim=-1).topk(min(k, logits.numel() - len(NEVER_TEXT)))
+    return [
+        NextToken(id, token_text(tokenizer, id), probability)
+        for id, probability in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    ]
+
+
+def split_sentences(text: str) -> list[str]:
+    """The lines of a text that are not blank: a sentence each, as in the corpus."""
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def surprisals(model: GPT, tokenizer: Tokenizer, text: str) -> list[Piece]:
+    """The pieces of a text, a sentence a line, in their order."""
+    sentences = split_sentences(text)
+    rows = evaluation_rows(sentence_ids(tokenizer, sentences), model.config.block_size)
+    compute = Compute(model.embedding.weight.device, torch.float32, "scoring")
+    # Of every token but the first; a <bos> costs nothing.
+    nats = iter(torch.cat(list(token_nats(model, *rows, compute))).flatten().tolist())
+    pieces: list[Piece] = []
+    begin = 0
+    for sentence, encoding in zip(
+        sentences, tokenizer.encode_batch(sentences, add_special_tokens=False), strict=True
+    ):
+        if pieces:
+            next(nats)  # its <bos>
+        begin = text.index(sentence, begin)
+        for start, end in encoding.offsets:
+            bits = next(nats) / math.log(2)
+            start, end = begin + start, begin + end
+            if pieces and start < pieces[-1].end:  # bytes of one letter
+                start, end = pieces[-1].start, max(end, pieces[-1].end)
+                bits += pieces.pop().bits
+            pieces.append(Piece(start, end, text[start:end], bits))
+        begin += len(sentence)
+        pieces.append(Piece(begin, begin, "", next(nats) / math.log(2)))
+    return pieces
+
+
+def token_text(tokenizer: Tokenizer, id: int) -> str:
+    """The text of one token; bytes that are no whole letter as \\x and two digits."""
+    if id < len(SPECIAL_TOKENS):
+        return "" if id == EOS_ID else SPECIAL_TOKENS[id]
+    token = tokenizer.id_to_token(id)
+    assert token is not None
+    return bytes(_BYTES[letter] for letter in token).decode("utf-8", errors="backslashreplace")
+
+
+def _byte_letters() -> dict[str, int]:
+    """GPT-2's letters for bytes: what can be printed stands for itself, the rest from U+0100 on."""
+    printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in printed]
+    letters = {chr(byte): byte for byte in printed}
+    return letters | {chr(0x100 + n): byte for n, byte in enumerate(others)}
+
+
+_BYTES = _byte_letters()

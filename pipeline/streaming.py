@@ -1,0 +1,102 @@
+"""From new tokens to pieces of text that will not change any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tokenizers import Tokenizer
+
+from model import GPT
+from pipeline.generate import Generation, Sampling
+from pipeline.tokenizer import valid_unicode
+
+
+class TextStream:
+    """The text after a prompt, as its tokens come.
+
+    Held back until it is sure: the first bytes of a letter, and what may be the beginning of a
+    `stop` string.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, prompt_ids: list[int], stop: tuple[str, ...]) -> None:
+        self.tokenizer = tokenizer
+        self.ids = list(prompt_ids)
+        self.stop = stop
+        self.is_stopped = False
+        self._shown = len(tokenizer.decode(prompt_ids))
+        self._prompt_length = self._shown
+
+    def add(self, token: int) -> str:
+        """The piece of text that this token makes sure, often empty."""
+        self.ids.append(token)
+        return self._piece(self._whole_letters(), is_last=False)
+
+    def rest(self) -> str:
+        """What was held back and is text."""
+        return self._piece(self._whole_letters(), is_last=True)
+
+    def _whole_letters(self) -> str:
+        text = self.tokenizer.decode(self.ids)
+        end = len(text)
+        while end > self._shown and text[end - 1] == "\ufffd":
+            end -= 1
+        return text[:end]
+
+    def _piece(self, text: str, *, is_last: bool) -> str:
+        if self.is_stopped:
+            return ""
+        begin = self._shown
+        found = [text.find(stop, self._prompt_length) for stop in self.stop]
+        ends = [position for position in found if position >= 0]
+        if ends:
+            self.is_stopped = True
+            end = min(ends)
+        elif is_last:
+            end = len(text)
+        else:
+            end = len(text) - max((_overlap(text[begin:], stop) for stop in self.stop), default=0)
+        self._shown = max(begin, end)
+        return text[begin : self._shown]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many characters at the end of the text may be the beginning of `stop`."""
+    lengths = range(min(len(text), len(stop) - 1), 0, -1)
+    return next((n for n in lengths if text.endswith(stop[:n])), 0)
+
+
+def stream_texts(
+    model: GPT, tokenizer: Tokenizer, prompts: Sequence[str], samplings: Sequence[Sampling]
+) -> Iterator[tuple[int, str]]:
+    """Pieces of text as they come, as (number of the text, piece).
+
+    Every prompt has `num_return_sequences` texts in a row. The model should be in eval mode.
+    """
+    encoded = [tokenizer.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
+    pairs = [
+        (ids, sampling, number)
+        for ids, sampling in zip(encoded, samplings, strict=True)
+        for number in range(sampling.num_return_sequences)
+    ]
+    streams = [TextStream(tokenizer, ids, sampling.stop) for ids, sampling, _ in pairs]
+    generation = Generation(
+        model,
+        [ids for ids, _, _ in pairs],
+        [sampling for _, sampling, _ in pairs],
+        [sampling.generator(number) for _, sampling, number in pairs],
+    )
+    while growing := list(generation.growing):
+        for text, token in generation.step():
+            if piece := streams[text].add(token):
+                yield text, piece
+            if streams[text].is_stopped:
+                generation.stop(text)
+        for text in growing:
+            if text not in generation.growing and (piece := streams[text].rest()):
+                yield text, piece
+
+
+def generate(model: GPT, tokenizer: Tokenizer, prompt: str, sampling: Sampling) -> str:
+    """The prompt and its continuation as text."""
+    pieces = stream_texts(model, tokenizer, [prompt], [sampling])
+    return valid_unicode(prompt) + "".join(piece for _, piece in pieces)
