@@ -75,10 +75,10 @@ class Generation:
         self.generators = list(generators or (s.generator() for s in samplings))
         self.ids = [[BOS_ID, *prompt] for prompt in prompts]
         self.left = [sampling.max_new_tokens for sampling in samplings]
-        # The texts that grow have a row of the cache each, and a token at which its window begins.
+        self.starts = [-1] * len(self.ids)  # the token at which a text's window begins
+        # A row of the cache for each text that grows.
         self.growing = list(range(len(self.ids)))
         self.cache = KVCache(model, len(self.ids))
-        self.starts = [-1] * len(self.ids)
         for text, left in enumerate(self.left):
             if not left:
                 self.stop(text)
@@ -112,18 +112,24 @@ class Generation:
         if text in self.growing:
             kept = [row for row, other in enumerate(self.growing) if other != text]
             self.growing = [self.growing[row] for row in kept]
-            self.starts = [self.starts[row] for row in kept]
             self.cache.keep(kept)
 
     @torch.inference_mode()
     def next_logits(self) -> Tensor:
         """(texts, V) float32 logits on the CPU of the token after each text that grows."""
-        texts = [self.ids[text] for text in self.growing]
-        starts = [window_start(len(ids), self.model.config.block_size) for ids in texts]
-        if moved := [row for row, start in enumerate(starts) if start != self.starts[row]]:
-            self._read([texts[row][starts[row] : -1] for row in moved], moved)
-            self.starts = starts
-        last = torch.tensor([ids[-1:] for ids in texts], device=self.device)  # (texts, 1)
+        block_size = self.model.config.block_size
+        moved = []
+        for row, text in enumerate(self.growing):
+            start = window_start(len(self.ids[text]), block_size)
+            if start != self.starts[text]:
+                self.starts[text] = start
+                moved.append(row)
+        if moved:
+            texts = [self.growing[row] for row in moved]
+            self._read([self.ids[text][self.starts[text] : -1] for text in texts], moved)
+        last = torch.tensor(
+            [self.ids[text][-1:] for text in self.growing], device=self.device
+        )  # (texts, 1)
         x = self.model.hidden(last, self.cache)[:, -1]  # (texts, C)
         return self.model.head(x).float().cpu()
 
