@@ -179,7 +179,7 @@ def train(
     # ---------------------------------------------------------------- where the run stands
     state = TrainingState()
     if folder.last.is_file():
-        state = resume_from(folder.last, model, optimizer, scaler)
+        state = resume_from(folder.last, model, optimizer, scaler, text.tokenizer_sha256)
         print(f"  Going on after step {state.step:,} of {config.max_iters:,}.")
     if world.sum(state.step) != state.step * world.size:
         raise TrainingError(
@@ -199,9 +199,15 @@ def train(
 
     def save_last() -> None:
         content = model_content(model, text.tokenizer_sha256, state.step, card)
-        content |= resume_content(state, optimizer, scaler)
-        save_checkpoint(folder.last, content)
+        save_checkpoint(folder.last, content | resume_content(state, optimizer, scaler))
 
+    def save_if_best() -> None:
+        if 0 < state.step == state.best_step:
+            content = model_content(model, text.tokenizer_sha256, state.step, card)
+            save_checkpoint(folder.best, content | {"val_loss": state.best_val_loss})
+
+    if world.is_first:
+        save_if_best()  # what a crash right after save_last() left undone
     model.train()
     progress = Progress(config.max_iters, state.step, plan.tokens_per_step, world.is_first)
     started = last_save = time.monotonic()
@@ -243,8 +249,8 @@ def train(
             log = evaluate or state.step % log_interval == 0
             stopping = world.any(stop.asked)
             is_late = time.monotonic() - last_save > SECONDS_BETWEEN_SAVES
-            save = evaluate or stopping or (log and is_late)
-            if not (log or save):
+            is_due = evaluate or stopping or (log and is_late)
+            if not (log or is_due):
                 continue
             whole_loss = world.sum(float(train_loss))
             require_finite(whole_loss, state.step, folder, world)
@@ -274,12 +280,10 @@ def train(
                         "seconds": state.seconds,
                     }
                 )
-            if world.is_first and save:
-                if score and state.best_step == state.step:
-                    content = model_content(model, text.tokenizer_sha256, state.step, card)
-                    save_checkpoint(folder.best, content | {"val_loss": score.loss})
-                save_last()
-            if save:
+            if is_due:
+                if world.is_first:
+                    save_last()
+                    save_if_best()
                 last_save = time.monotonic()
             if world.is_first and score:
                 try:

@@ -247,8 +247,9 @@ class TrainConfig(Checked):
     )  # fmt: skip
     max_iters: int = setting(10_000, "optimizer steps", low=1, high=10**9)
     eval_interval: int | None = setting(
-        None, "steps between evaluations (default: a tenth of the run, at most 500)", low=1
-    )
+        None, "steps between evaluations (default: a tenth of the run, at most 500)", low=1,
+        high=10**9,
+    )  # fmt: skip
     batch_size: int = setting(32, "rows of one micro-batch", low=1, high=10**6)
     grad_accum: int = setting(4, "micro-batches added up for one step", low=1, high=10**6)
     optimizer: str = setting(
@@ -278,7 +279,9 @@ class TrainConfig(Checked):
         above=0,
         high=10**6,
     )
-    patience: int | None = setting(None, "stop after so many evaluations without a new best", low=1)
+    patience: int | None = setting(
+        None, "stop after so many evaluations without a new best", low=1, high=10**9
+    )
     force: bool = setting(False, "overwrite the run in --out-dir")
 
     @classmethod
@@ -337,6 +340,7 @@ PRESETS = {
             learning_rate=2e-3,
             schedule="linear",
             min_lr=0.0,
+            weight_decay=1.0,
         ),
     ),
     "medium": Preset(

@@ -57,6 +57,38 @@ class RotaryPositionalEmbedding(nn.Module):
         return (x * cos + quarter_turn * sin).to(x.dtype)
 
 
+class Linear(nn.Linear):
+    """nn.Linear without bias that may be laid out for a few rows at a time."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight)
+
+
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    """x (..., inputs) by a weight (outputs, inputs) -> (..., outputs).
+
+    PyTorch multiplies a vector and a matrix in one thread of a CPU, a few rows not much better. A
+    weight that lies in memory input by input (`GPT.for_generation`) is cut into parts that all
+    threads work on: a token takes half the time (docs/EXPERIMENTS.md).
+    """
+    rows = x.numel() // x.size(-1)
+    if torch.is_grad_enabled() or rows > 64 or weight.stride(0) != 1 or x.device.type != "cpu":
+        return F.linear(x, weight)
+    inputs, outputs = weight.size(1), weight.size(0)
+    flat, by_input = x.reshape(rows, inputs), weight.mT  # (R, inputs), (inputs, outputs)
+    if rows > 1 and outputs % 8 == 0:
+        parts = by_input.view(inputs, 8, -1).transpose(0, 1)  # (8, inputs, outputs / 8)
+        y = torch.bmm(flat.expand(8, rows, inputs), parts).transpose(0, 1)
+    else:
+        n = math.gcd(inputs, 8)
+        parts = by_input.view(n, -1, outputs)
+        y = torch.bmm(flat.view(rows, n, -1).transpose(0, 1), parts).sum(0)
+    return y.reshape(*x.shape[:-1], outputs)
+
+
 class Dropout(nn.Dropout):
     """nn.Dropout with four decisions from each random number where drawing them is what costs.
 
@@ -127,8 +159,8 @@ class CausalSelfAttention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.n_head = config.n_head
-        self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
-        self.proj = nn.Linear(config.n_embd, config.n_embd, bias=False)
+        self.qkv = Linear(config.n_embd, 3 * config.n_embd)
+        self.proj = Linear(config.n_embd, config.n_embd)
         self.rope = RotaryPositionalEmbedding(config.n_embd // config.n_head, config.block_size)
         self.residual_dropout = Dropout(config.dropout)
 
@@ -170,8 +202,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.up = nn.Linear(config.n_embd, 4 * config.n_embd, bias=False)
-        self.down = nn.Linear(4 * config.n_embd, config.n_embd, bias=False)
+        self.up = Linear(config.n_embd, 4 * config.n_embd)
+        self.down = Linear(4 * config.n_embd, config.n_embd)
         self.residual_dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -259,7 +291,14 @@ class GPT(nn.Module):
 
     def head(self, x: Tensor) -> Tensor:
         """Residual stream (..., C) -> logits (..., V); the matrix is the embedding's."""
-        return F.linear(x, self.embedding.weight)
+        return linear(x, self.embedding.weight)
+
+    def for_generation(self) -> GPT:
+        """On a CPU, lay the matrices out for a few rows at a time (see `linear`)."""
+        for parameter in self.parameters():
+            if parameter.dim() == 2 and parameter.device.type == "cpu":
+                parameter.data = parameter.data.mT.contiguous().mT
+        return self
 
     def parameter_count(self) -> int:
         """Parameters, the tied embedding counted once."""

@@ -49,7 +49,7 @@ def load_model(
     if tokenizer_dir is not None:
         tokenizer, _ = load_tokenizer(tokenizer_dir)
         check_tokenizer(model, tokenizer)
-    return model.to(choose_device(device)).eval(), model.config
+    return model.to(choose_device(device)).for_generation().eval(), model.config
 
 
 def load_tokenizer(tokenizer_dir: str | Path = "tokenizer") -> tuple[Tokenizer, dict[str, Any]]:
@@ -194,6 +194,11 @@ def check_tokenizer(model: GPT, tokenizer: Tokenizer, sha256: str | None = None)
 
     `sha256`: what the facts beside the tokenizer say of it, which must be true too.
     """
+    if tokenizer.get_vocab_size() > model.config.vocab_size:
+        raise TokenizerError(
+            f"the tokenizer has {tokenizer.get_vocab_size():,} tokens, and the model knows "
+            f"{model.config.vocab_size:,}. Use the one that it was trained with"
+        )
     wanted = model.card.get("tokenizer_sha256")
     if wanted is None:
         return

@@ -24,11 +24,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from benchmarks.memory import peak_of
+from benchmarks.neox import make_neox
 from config import PRESETS, ModelConfig
 from model import GPT
 from pipeline.compiled import LossFunction
@@ -92,9 +92,8 @@ def gemm_peak(compute: Compute, dtype: torch.dtype, size: int = 4096, times: int
 def make_step(trainer: Trainer, compute: Compute) -> Step:
     """A function that takes one training step on (B, T + 1) token ids."""
     torch.manual_seed(0)
-    model = (
-        make_neox(trainer.dropout) if trainer.neox else GPT(ModelConfig(dropout=trainer.dropout))
-    )
+    config = ModelConfig(dropout=trainer.dropout)
+    model = make_neox(config) if trainer.neox else GPT(config)
     model.to(compute.device).train()
     if trainer.checkpointing:
         model.grad_checkpoint = True
@@ -126,29 +125,6 @@ def make_step(trainer: Trainer, compute: Compute) -> Step:
         compute.synchronize()
 
     return step
-
-
-def make_neox(dropout: float) -> Any:
-    """The same network from Hugging Face."""
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
-
-    c = ModelConfig()
-    config = GPTNeoXConfig(
-        vocab_size=c.vocab_size,
-        hidden_size=c.n_embd,
-        num_hidden_layers=c.n_layer,
-        num_attention_heads=c.n_head,
-        intermediate_size=4 * c.n_embd,
-        max_position_embeddings=c.block_size,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1},
-        hidden_act="gelu",
-        use_parallel_residual=False,
-        attention_bias=False,
-        tie_word_embeddings=True,
-        attention_dropout=0.0,  # as ours
-        hidden_dropout=dropout,
-    )
-    return GPTNeoXForCausalLM(config)
 
 
 def memory_of(name: str, args: argparse.Namespace, compute: Compute) -> float | None:

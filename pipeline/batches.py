@@ -25,7 +25,7 @@ from config import BOS_ID, EOS_ID, PAD_ID
 from model import IGNORE_INDEX
 from pipeline.errors import TrainingError
 from pipeline.files import alone_in, atomic_write, shown
-from pipeline.prepared import read_sentences
+from pipeline.prepared import count_lines, read_sentences
 
 TokenIds = npt.NDArray[np.uint16]
 
@@ -44,7 +44,8 @@ def cached_tokens(
     name = f"{text_path.stem}-{text_sha256[:12]}-{tokenizer_sha256[:12]}.npy"
     path = text_path.parent / "cache" / name
     if path.is_file():
-        if (tokens := _read_tokens(path, tokenizer.get_vocab_size())) is not None:
+        tokens = _read_tokens(path, tokenizer.get_vocab_size())
+        if tokens is not None and int((tokens == BOS_ID).sum()) == count_lines(text_path):
             return tokens
         print(f"  {shown(path)} is damaged; making it anew")
     with alone_in(path.parent):
@@ -65,10 +66,10 @@ def _read_tokens(path: Path, vocab_size: int) -> TokenIds | None:
     is_ours = (
         tokens.dtype == np.uint16
         and tokens.ndim == 1
-        and (
-            len(tokens) == 0
-            or (tokens[0] == BOS_ID and tokens[-1] == EOS_ID and int(tokens.max()) < vocab_size)
-        )
+        and len(tokens) > 0
+        and tokens[0] == BOS_ID
+        and tokens[-1] == EOS_ID
+        and int(tokens.max()) < vocab_size
     )
     return tokens if is_ours else None
 

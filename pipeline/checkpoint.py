@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from config import ConfigError, ModelConfig
 from model import GPT
 from pipeline.errors import CheckpointError, ModelNotFoundError
 from pipeline.files import atomic_write, shown
+from pipeline.optimizer import load_state
 
 FORMAT = 1
 _NEEDED = {"model", "config", "tokenizer_sha256", "step", "card"}
@@ -35,6 +37,15 @@ class TrainingState:
     evaluations_since_best: int = 0
     seconds: float = 0.0
 
+    def is_sound(self) -> bool:
+        """Whether the counters are numbers that a run can come to."""
+        counters = (self.step, self.best_step, self.evaluations_since_best)
+        return (
+            all(isinstance(counter, int) and 0 <= counter <= self.step for counter in counters)
+            and isinstance(self.best_val_loss, float)
+            and isinstance(self.seconds, float)
+        )
+
     def count_evaluation(self, val_loss: float) -> None:
         """Remember whether this was the best evaluation so far."""
         self.evaluations_since_best += 1
@@ -49,8 +60,8 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         try:
             torch.save({"format": FORMAT, **content}, file)
         except RuntimeError as error:
-            # PyTorch's zip writer wraps what the file raised (a full disk, most often).
-            if isinstance(error.__context__, OSError):
+            # PyTorch's zip writer wraps what the file raised: a full disk, or Ctrl-C in a write.
+            if isinstance(error.__context__, OSError | KeyboardInterrupt):
                 raise error.__context__ from None
             raise
 
@@ -65,17 +76,23 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise ModelNotFoundError(
             f"{shown(path)} is not there. Train one with: bash run_pipeline.sh"
         )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickles that are refused anyway
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception:  # zipfile, pickle and PyTorch each have their own for a file they reject
-        raise CheckpointError(
-            f"{shown(path)} cannot be read: it is damaged or no PyTorch checkpoint. Copy it anew, "
-            "or train one with: python 03_train.py --force"
-        ) from None
+    with path.open("rb") as file:  # what goes wrong from here on is what the file holds
+        try:
+            # PyTorch does not look at the checksums that it writes.
+            with zipfile.ZipFile(file) as archive:
+                if archive.testzip() is not None:
+                    raise zipfile.BadZipFile
+            file.seek(0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of pickles that are refused anyway
+                content = torch.load(file, map_location="cpu", weights_only=True)
+        except MemoryError:
+            raise
+        except Exception:  # zipfile, pickle and PyTorch each have their own
+            raise CheckpointError(
+                f"{shown(path)} cannot be read: it is damaged or no PyTorch checkpoint. Copy it "
+                "anew, or train one with: python 03_train.py --force"
+            ) from None
     if not (isinstance(content, dict) and content.keys() >= _NEEDED and _has_right_types(content)):
         raise CheckpointError(
             f"{shown(path)} is a checkpoint of another program. This one reads what 03_train.py "
@@ -161,15 +178,25 @@ def resume_from(
     model: GPT,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
+    tokenizer_sha256: str,
 ) -> TrainingState:
     """Put model, optimizer and scaler back as `resume_content` found them."""
     content = load_checkpoint(path)
     try:
+        if content["config"] != dataclasses.asdict(model.config):
+            raise ValueError("another network")
+        if content["tokenizer_sha256"] != tokenizer_sha256:
+            raise ValueError("another tokenizer")
+        if not all(bool(weights.isfinite().all()) for weights in content["model"].values()):
+            raise ValueError("weights that are no numbers")
         model.load_state_dict(content["model"])
-        optimizer.load_state_dict(content["optimizer"])
+        load_state(optimizer, content["optimizer"])
         if content["scaler"]:  # a run that moved to float16 starts with the scaler's default
             scaler.load_state_dict(content["scaler"])
-        return TrainingState(**content["state"])
+        state = TrainingState(**content["state"])
+        if state.step != content["step"] or not state.is_sound():
+            raise ValueError("counters that contradict each other")
+        return state
     except torch.OutOfMemoryError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):

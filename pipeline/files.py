@@ -72,7 +72,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     with (Path(tempfile.gettempdir()) / f"tatar-gpt-{os.getuid()}-{name}.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,7 +9,6 @@ from typing import Any
 from pipeline.files import atomic_write, errors_name
 
 Row = dict[str, Any]
-_DRAWN = {"train_loss", "val_loss"}
 
 
 class Metrics:
@@ -20,15 +19,11 @@ class Metrics:
         self.path = path
         self.rows: list[Row] = []
         if path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    row = json.loads(line)
-                    if row["step"] <= first_step and row.keys() >= _DRAWN:
-                        self.rows.append(row)
-                except (ValueError, TypeError, KeyError, AttributeError):
-                    break  # a line cut short by a crash is the last one
+            lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+            rows = (_row_of(line) for line in lines)
+            self.rows = [row for row in rows if row is not None and row["step"] <= first_step]
         with atomic_write(path) as file:
-            file.write("".join(map(_as_line, self.rows)).encode("utf-8"))
+            file.write("".join(map(_as_line, self.rows)).encode("utf-8", "replace"))
 
     def add(self, row: Row) -> None:
         self.rows.append(row)
@@ -37,6 +32,16 @@ class Metrics:
             self.path.open("a", encoding="utf-8", newline="\n") as file,
         ):
             file.write(_as_line(row))
+
+
+def _row_of(line: str) -> Row | None:
+    """The row in a line; None where a crash has cut it short, or a hand has changed it."""
+    try:
+        row = json.loads(line)
+        drawn = [row["step"], row["train_loss"], row["val_loss"] or 0.0]
+        return row if all(isinstance(number, int | float) for number in drawn) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _as_line(row: Row) -> str:

@@ -22,8 +22,9 @@ MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 RMS_OF_ADAMW = 0.2
-# Beside Muon the embedding gains by a higher rate (docs/EXPERIMENTS.md).
+# Beside Muon the embedding gains by a higher rate and a longer memory (docs/EXPERIMENTS.md).
 EMBEDDING_RATE = 2
+BETAS_BESIDE_MUON = (0.9, 0.99)
 
 
 class Muon(torch.optim.Optimizer):
@@ -82,7 +83,7 @@ class MuonAndAdamW(torch.optim.Optimizer):
         ]
         self.muon = Muon(groups, train.weight_decay, dtype)
         rest = [p for p in model.parameters() if p.dim() < 2 or p is model.embedding.weight]
-        self.adamw = make_adamw(rest, train)
+        self.adamw = make_adamw(rest, train, BETAS_BESIDE_MUON)
 
     def step(self) -> None:  # type: ignore[override]
         learning_rate = self.param_groups[0]["lr"]
@@ -97,8 +98,8 @@ class MuonAndAdamW(torch.optim.Optimizer):
         return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.muon.load_state_dict(state_dict["muon"])
-        self.adamw.load_state_dict(state_dict["adamw"])
+        load_state(self.muon, state_dict["muon"])
+        load_state(self.adamw, state_dict["adamw"])
 
 
 def make_optimizer(model: GPT, train: TrainConfig, compute: Compute) -> torch.optim.Optimizer:
@@ -109,13 +110,36 @@ def make_optimizer(model: GPT, train: TrainConfig, compute: Compute) -> torch.op
     return make_adamw(list(model.parameters()), train)
 
 
-def make_adamw(parameters: list[torch.nn.Parameter], train: TrainConfig) -> torch.optim.AdamW:
+def load_state(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Put back what an optimizer had gathered; rate, decay and the like stay as they were made.
+
+    Raises ValueError if it was gathered for other parameters.
+    """
+    if isinstance(optimizer, MuonAndAdamW):
+        optimizer.load_state_dict(saved)
+        return
+    own = optimizer.state_dict()["param_groups"]
+    if [group["params"] for group in saved["param_groups"]] != [group["params"] for group in own]:
+        raise ValueError("other groups of parameters")
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for number, state in saved["state"].items():
+        for name, value in state.items():
+            if value.shape != (() if name == "step" else parameters[number].shape):
+                raise ValueError("gathered for a parameter of another shape")
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": own})
+
+
+def make_adamw(
+    parameters: list[torch.nn.Parameter],
+    train: TrainConfig,
+    betas: tuple[float, float] = BETAS,
+) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101); only matrices decay, not norms."""
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": train.weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=train.learning_rate, betas=BETAS, eps=EPS, fused=True)
+    return torch.optim.AdamW(groups, lr=train.learning_rate, betas=betas, eps=EPS, fused=True)
 
 
 def learning_rate_at(step: int, train: TrainConfig) -> float:

@@ -55,6 +55,16 @@ def load_corpus(data_dir: Path) -> PreparedCorpus:
     )
 
 
+def count_lines(path: Path) -> int:
+    """How many sentences `read_sentences` yields, without decoding them."""
+    lines, last = 0, b"\n"
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            lines += chunk.count(b"\n")
+            last = chunk[-1:]
+    return lines + (last != b"\n")
+
+
 def read_sentences(path: Path) -> Iterator[str]:
     """The sentences of train.txt or val.txt, one by one, without their line ends."""
     try:

@@ -68,18 +68,13 @@ class RunFolder:
                 f"no run was begun in {shown(self.path)}/, so there is nothing to resume. Start "
                 "one without --resume"
             )
-        record = read_json(self.run)
-        try:
-            TrainConfig(**record["train"])
-            ModelConfig(**record["model"])
-            hashes = record["hashes"]
-            is_ours = record.keys() >= _RECORDED and all(
-                isinstance(hashes[name], str)
-                for name in ("training text", "validation text", "tokenizer")
+        if self.best.exists() and not self.last.exists():
+            raise TrainingError(
+                f"{shown(self.last)} is gone, and {shown(self.best)} alone is not enough to go "
+                "on. Bring it back, or start anew with --force, which keeps the model in replaced/"
             )
-        except (KeyError, TypeError, ConfigError):
-            is_ours = False
-        if not is_ours:
+        record = read_json(self.run)
+        if not _is_ours(record):
             raise TrainingError(
                 f"{shown(self.run)} was not written by this 03_train.py. Start anew with --force"
             )
@@ -90,6 +85,27 @@ class RunFolder:
         if self.last.is_file():
             return f"The last good state is kept in {shown(self.last)}."
         return "Nothing had been saved yet."
+
+
+def _is_ours(record: dict[str, Any]) -> bool:
+    """Whether a record has what 03_train.py writes and reads again."""
+    try:
+        train, _ = TrainConfig(**record["train"]), ModelConfig(**record["model"])
+        hashes = record["hashes"]
+        return (
+            record.keys() >= _RECORDED
+            and record["train"].keys() == vars(train).keys() - set(_NOT_THE_RUN)
+            and record["model"].keys() == vars(ModelConfig()).keys()
+            and train.eval_interval is not None
+            and isinstance(record["asked"], dict)
+            and isinstance(record.get("versions", {}), dict)
+            and all(
+                isinstance(hashes[name], str)
+                for name in ("training text", "validation text", "tokenizer")
+            )
+        )
+    except (KeyError, TypeError, AttributeError, OverflowError, ConfigError):
+        return False
 
 
 def record_of(

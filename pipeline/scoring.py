@@ -68,6 +68,8 @@ def read_text(path: Path) -> Text:
             f"{shown(path)} is not UTF-8 text (byte {error.start:,}). Convert it, for instance "
             "with: iconv -f windows-1251 -t utf-8"
         ) from None
+    except MemoryError:
+        raise CorpusError(f"{shown(path)} does not fit in memory. Give a part of it") from None
     if "\0" in content:
         raise CorpusError(f"{shown(path)} holds NUL bytes, so it is no text. Give a text file")
     lines = [line.removesuffix("\r") for line in content.split("\n") if line.strip()]

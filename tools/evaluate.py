@@ -10,6 +10,7 @@ Bits a character and a byte compare models with different tokenizers; nats a tok
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,10 +138,12 @@ def main(argv: list[str] | None = None) -> int:
             others = baseline_scores(texts, encoded, train, path.read_bytes(), facts["vocab_size"])
             all_scores = [own | more for own, more in zip(all_scores, others, strict=True)]
         for text, scores in zip(texts, all_scores, strict=True):
+            require_number(scores[MODEL].nats)
             show_scores(text, scores, f"context {shape.block_size}, stride {stride}")
         report["texts"] = list(map(text_report, texts, seen, all_scores))
         if sentences:
             result = goldfish_score(model, tokenizer, sentences.lines, compute)
+            require_number(result.bits_per_sentence)
             show_goldfish(sentences, result, shape.block_size)
             report["goldfish"] = goldfish_report(sentences, seen_sentences, result)
     except (RuntimeError, MemoryError) as error:
@@ -174,6 +177,11 @@ def lines_seen(text: Text, data_dir: Path) -> int | None:
     if seen:
         print(f"  Warning: {name}: {found}: the figures flatter the model.")
     return seen
+
+
+def require_number(value: float) -> None:
+    if not math.isfinite(value):
+        raise TatarGPTError("the model's figures are no numbers. Try --dtype float32")
 
 
 def choose_arithmetic(model: GPT, config: EvaluateConfig) -> Compute:

@@ -75,6 +75,11 @@ def test_moments_are_gpt_3s() -> None:
     assert isinstance(optimizer, torch.optim.AdamW)
     assert all(group["betas"] == (0.9, 0.95) for group in optimizer.param_groups)
     assert all(group["eps"] == 1e-7 for group in optimizer.param_groups)
+    beside = make_optimizer(
+        GPT(ModelConfig(1, 1, 8, 8, 20)), dataclasses.replace(RUN, optimizer="muon"), CPU
+    )
+    assert isinstance(beside, MuonAndAdamW)
+    assert all(group["betas"] == (0.9, 0.99) for group in beside.adamw.param_groups)
 
 
 def test_muon_steps_the_matrices_of_the_blocks_alike_in_all_directions() -> None:
