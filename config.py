@@ -8,7 +8,7 @@ all its fields when it is made and reports every problem at once.
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +102,7 @@ def is_allowed(field: dataclasses.Field[Any], value: Any) -> bool:
     limits = field.metadata
     if limits["choices"]:
         return value in limits["choices"]
-    if isinstance(value, float) and math.isinf(value):
+    if isinstance(value, int | float) and abs(value) > sys.float_info.max:  # infinity too
         return False
     # Written so that NaN fails each comparison.
     return (

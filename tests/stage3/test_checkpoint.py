@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,42 @@ def test_a_write_that_fails_leaves_the_old_file(content: dict[str, Any], tmp_pat
         save_checkpoint(path, content | {"later": Unwritable()})
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["model.pt"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # open, not yet with
+def test_ctrl_c_in_a_write_is_ctrl_c(content: dict[str, Any], tmp_path: Path) -> None:
+    """PyTorch's writer turns what interrupts it into a RuntimeError of 35 lines."""
+    path = tmp_path / "model.pt"
+    save_checkpoint(path, content)
+    large = content | {"later": torch.zeros(16_000_000)}
+    for microseconds in range(1_000, 20_000, 1_000):
+        before_timer = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, microseconds / 1e6)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                save_checkpoint(path, large)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before_timer)
+        assert [file.name for file in tmp_path.iterdir()] == ["model.pt"]
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "cut far", "zeros within"])
+def test_a_damaged_file_is_named(damage: str, content: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    save_checkpoint(path, content | {"later": torch.ones(100_000)})
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(
+        {
+            "cut short": whole[:-10],
+            "cut far": whole[:20_000],
+            "zeros within": whole[:middle] + bytes(64) + whole[middle + 64 :],
+        }[damage]
+    )
+    with pytest.raises(CheckpointError, match=r"model\.pt cannot be read: it is damaged"):
+        load_checkpoint(path)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

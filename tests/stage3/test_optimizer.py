@@ -13,7 +13,14 @@ import torch
 from config import PRESETS, ModelConfig, TrainConfig
 from model import GPT
 from pipeline.device import choose_compute
-from pipeline.optimizer import Muon, MuonAndAdamW, learning_rate_at, make_optimizer, orthogonalised
+from pipeline.optimizer import (
+    Muon,
+    MuonAndAdamW,
+    learning_rate_at,
+    load_state,
+    make_optimizer,
+    orthogonalised,
+)
 
 CPU = choose_compute("cpu", "float32")
 RUN = TrainConfig(max_iters=105, warmup_iters=4, learning_rate=1e-2, min_lr=1e-3)
@@ -186,6 +193,25 @@ def test_the_state_of_muon_goes_to_another_one() -> None:
     train(other, others, range(3, 6), rate=3e-3)
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_what_was_gathered_comes_back_and_settings_stay() -> None:
+    """A run that moves from a device without fused kernels keeps this one's."""
+    model = GPT(ModelConfig(1, 1, 8, 8, 20))
+    one, other = (
+        make_optimizer(model, run, CPU) for run in (RUN, dataclasses.replace(RUN, weight_decay=0.7))
+    )
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    one.step()
+    saved = one.state_dict()
+    for group in saved["param_groups"]:
+        group["fused"] = False
+    load_state(other, saved)
+    assert [group["weight_decay"] for group in other.param_groups] == [0.7, 0.0]
+    assert all(group["fused"] for group in other.param_groups)
+    parameter = model.embedding.weight
+    assert torch.equal(other.state[parameter]["exp_avg"], one.state[parameter]["exp_avg"])
 
 
 def test_a_minimum_above_the_peak_is_refused() -> None:

@@ -13,6 +13,9 @@ def test_a_second_run_in_the_same_folder_is_refused(workspace: Any) -> None:
     assert outcome.code == 2
     assert "another run is at work in" in outcome.err
     assert not workspace.models.exists()
+    (workspace.root / "link").symlink_to(workspace.models.parent, target_is_directory=True)
+    with alone_in(workspace.root / "link" / workspace.models.name):
+        assert workspace.stage3("--preset", "tiny", "--max-iters", "1").code == 2
     with alone_in(workspace.tokenizer):
         assert workspace.stage2("--force").code == 2
 

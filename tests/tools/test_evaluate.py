@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tokenizers import Tokenizer
 
-from config import BOS_ID, PROJECT_DIR
+from config import BOS_ID, PROJECT_DIR, ModelConfig
 from model import GPT
 from pipeline.baselines import KneserNey, xz_bits
+from pipeline.checkpoint import model_content, save_checkpoint
 from pipeline.training_text import load_training_text
 from tools.evaluate import PUBLISHED
+from utils import load_tokenizer
 
 # -------------------------------------------------------------------- texts and strides
 
@@ -51,6 +54,37 @@ def test_the_arithmetic_is_that_of_the_training(evaluate: Any, workspace: Any) -
     assert found["auto"] == pytest.approx(loss, rel=1e-9)
     assert found["float32"] != pytest.approx(loss, rel=1e-6)
     assert found["float32"] == pytest.approx(loss, rel=1e-2)
+
+
+def test_figures_that_are_no_numbers_are_no_figures(evaluate: Any, workspace: Any) -> None:
+    assert workspace.train(max_iters=2).code == 0
+    path = workspace.models / "best_model.pt"
+    content = torch.load(path, weights_only=True)
+    content["model"]["final_norm.weight"] *= 1e6  # more than float16 holds
+    torch.save(content, path)
+    outcome = evaluate("--dtype", "float16", workspace=workspace)
+    assert outcome.code == 2
+    assert "are no numbers. Try --dtype float32" in outcome.err
+    assert evaluate.report is None
+
+
+def test_a_text_larger_than_the_memory(evaluate: Any, tmp_path: Path) -> None:
+    path = tmp_path / "large.txt"
+    with path.open("wb") as file:
+        file.truncate(2**42)  # takes no room on the disk
+    outcome = evaluate("--text", path)
+    assert outcome.code == 2
+    assert "does not fit in memory" in outcome.err
+
+
+def test_a_tokenizer_larger_than_the_model(evaluate: Any, workspace: Any) -> None:
+    small = GPT(ModelConfig(1, 1, 8, 8, 290))
+    sha256 = load_tokenizer(workspace.tokenizer)[1]["sha256"]
+    content = model_content(small, sha256, 1, {})
+    save_checkpoint(workspace.models / "best_model.pt", content)
+    outcome = evaluate(workspace=workspace)
+    assert outcome.code == 2
+    assert "tokens, and the model knows 290" in outcome.err
 
 
 def test_a_stride_is_stated_and_used(evaluate: Any, unread: Path) -> None:
