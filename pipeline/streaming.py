@@ -65,35 +65,55 @@ def _overlap(text: str, stop: str) -> int:
     return next((n for n in lengths if text.endswith(stop[:n])), 0)
 
 
+class GrowingTexts:
+    """Texts that the model writes at the same time, `num_return_sequences` in a row for a prompt.
+
+    The model should be in eval mode.
+    """
+
+    def __init__(
+        self,
+        model: GPT,
+        tokenizer: Tokenizer,
+        prompts: Sequence[str],
+        samplings: Sequence[Sampling],
+    ) -> None:
+        encoded = [tokenizer.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
+        rows = [
+            (ids, sampling, sampling.generator(number))
+            for ids, sampling in zip(encoded, samplings, strict=True)
+            for number in range(sampling.num_return_sequences)
+        ]
+        self.streams = [TextStream(tokenizer, ids, sampling.stop) for ids, sampling, _ in rows]
+        self.generation = Generation(
+            model, [ids for ids, _, _ in rows], [s for _, s, _ in rows], [g for _, _, g in rows]
+        )
+
+    @property
+    def are_growing(self) -> bool:
+        return bool(self.generation.growing)
+
+    def step(self) -> list[tuple[int, str]]:
+        """One token more of each text: what became sure by it, as (number of the text, piece)."""
+        growing = list(self.generation.growing)
+        pieces = []
+        for text, token in self.generation.step():
+            pieces.append((text, self.streams[text].add(token)))
+            if self.streams[text].is_stopped:
+                self.generation.stop(text)
+        for text in growing:
+            if text not in self.generation.growing:
+                pieces.append((text, self.streams[text].rest()))
+        return [(text, piece) for text, piece in pieces if piece]
+
+
 def stream_texts(
     model: GPT, tokenizer: Tokenizer, prompts: Sequence[str], samplings: Sequence[Sampling]
 ) -> Iterator[tuple[int, str]]:
-    """Pieces of text as they come, as (number of the text, piece).
-
-    Every prompt has `num_return_sequences` texts in a row. The model should be in eval mode.
-    """
-    encoded = [tokenizer.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
-    pairs = [
-        (ids, sampling, number)
-        for ids, sampling in zip(encoded, samplings, strict=True)
-        for number in range(sampling.num_return_sequences)
-    ]
-    streams = [TextStream(tokenizer, ids, sampling.stop) for ids, sampling, _ in pairs]
-    generation = Generation(
-        model,
-        [ids for ids, _, _ in pairs],
-        [sampling for _, sampling, _ in pairs],
-        [sampling.generator(number) for _, sampling, number in pairs],
-    )
-    while growing := list(generation.growing):
-        for text, token in generation.step():
-            if piece := streams[text].add(token):
-                yield text, piece
-            if streams[text].is_stopped:
-                generation.stop(text)
-        for text in growing:
-            if text not in generation.growing and (piece := streams[text].rest()):
-                yield text, piece
+    """Pieces of text as they come, as (number of the text, piece)."""
+    texts = GrowingTexts(model, tokenizer, prompts, samplings)
+    while texts.are_growing:
+        yield from texts.step()
 
 
 def generate(model: GPT, tokenizer: Tokenizer, prompt: str, sampling: Sampling) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+
 import pytest
 import torch
 
@@ -83,3 +86,38 @@ def test_a_cache_is_of_the_models_type() -> None:
     cache = KVCache(half, 1)
     assert cache.buffer.dtype == torch.bfloat16
     assert read(half, cache, tokens(1, 3)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("vocab_size", [48, 50, 51])
+@pytest.mark.parametrize("rows", [1, 2, 16])
+def test_a_layout_for_generation_changes_no_logits(vocab_size: int, rows: int) -> None:
+    """A vector, a few rows, more than few; outputs that are a multiple of 8 and that are not."""
+    torch.manual_seed(0)
+    model = GPT(dataclasses.replace(SHAPE, vocab_size=vocab_size)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(10)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    idx = tokens(rows, 24) % vocab_size
+    with torch.no_grad():
+        plain = model(idx)
+        assert model.for_generation() is model
+        for length in (1, 4, 24):
+            torch.testing.assert_close(model(idx[:, :length]), plain[:, :length], rtol=0, atol=1e-5)
+        cache = KVCache(model, rows)
+        logits = torch.cat([read(model, cache, idx[:, t : t + 1]) for t in range(24)], dim=1)
+        torch.testing.assert_close(logits, plain, rtol=0, atol=1e-5)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, weights[name])
+
+
+def test_a_model_laid_out_for_generation_can_still_learn(model: GPT) -> None:
+    idx = tokens(2, 24)
+    gradients = []
+    for one in (model, copy.deepcopy(model).for_generation()):
+        one.zero_grad()
+        one(idx, idx)[1].backward()
+        gradients.append([p.grad for p in one.parameters()])
+    for plain, laid_out in zip(*gradients, strict=True):
+        torch.testing.assert_close(laid_out, plain, rtol=1e-4, atol=1e-6)
