@@ -46,12 +46,14 @@ class RotaryPositionalEmbedding(nn.Module):
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
-    def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
-        """Rotate queries or keys x (B, H, T, D) at positions (B, T), or at 0 to T - 1."""
-        if positions is None:
-            cos, sin = self.cos[: x.size(-2)], self.sin[: x.size(-2)]  # (T, D)
-        else:
-            cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]  # (B, 1, T, D)
+    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines (B, 1, T, D) for positions (B, T)."""
+        return self.cos[positions][:, None], self.sin[positions][:, None]
+
+    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Rotate queries or keys x (..., B, H, T, D) by angles, or at positions 0 to T - 1."""
+        T = x.size(-2)
+        cos, sin = (self.cos[:T], self.sin[:T]) if angles is None else angles
         first, second = x.float().chunk(2, dim=-1)  # (B, H, T, D/2) each
         quarter_turn = torch.cat((-second, first), dim=-1)  # (B, H, T, D)
         return (x * cos + quarter_turn * sin).to(x.dtype)
@@ -97,7 +99,9 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or not self.training or self.p == 0:
+        if not self.training or self.p == 0:
+            return x
+        if x.device.type != "cpu":
             return super().forward(x)
         # Not the whole range of int64: compiled, its width would overflow. The lowest bit is 0.
         numbers = torch.randint(2**63 - 1, (-(-x.numel() // 4),), device=x.device) << 1
@@ -118,6 +122,8 @@ class KVCache:
         shape = (c.n_layer, 2, rows, c.n_head, c.block_size, c.n_embd // c.n_head)
         self.buffer = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
         self.lengths = [0] * rows
+        blocks: Any = model.blocks
+        self.rope: RotaryPositionalEmbedding = blocks[0].attention.rope
 
     def begin(self, T: int) -> None:
         """Make ready for T more tokens of each row."""
@@ -126,16 +132,26 @@ class KVCache:
             raise ValueError(f"{end} tokens: the context is {block_size}")
         device = self.buffer.device
         lengths = torch.tensor(self.lengths, device=device)
-        self.rows = torch.arange(len(self.lengths), device=device)[:, None]  # (B, 1)
-        self.positions = lengths[:, None] + torch.arange(T, device=device)  # (B, T)
-        # (B, 1, T, end): each token looks at itself and at what its row has before it.
-        self.mask = torch.arange(end, device=device) <= self.positions[:, None, :, None]
+        positions = lengths[:, None] + torch.arange(T, device=device)  # (B, T)
+        self.angles = self.rope.at(positions)
+        self.new, self.known = slice(end - T, end), slice(end)
+        # Where in the buffer the new tokens go, and (B, 1, T, end) what each of them looks at:
+        # itself and all that its row has before it.
+        self.places, self.mask = None, None
+        if min(self.lengths) + T < end:
+            self.places = (torch.arange(len(lengths), device=device)[:, None], positions)
+        if T > 1 or self.places is not None:
+            self.mask = torch.arange(end, device=device) <= positions[:, None, :, None]
 
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Add keys and values (B, H, T, D); all of the layer's up to the longest row's end."""
-        buffer = self.buffer[layer]  # (2, B, H, block_size, D): keys, values
-        buffer[:, self.rows, :, self.positions] = torch.stack((k, v)).permute(1, 3, 0, 2, 4)
-        keys, values = buffer[..., : self.mask.size(-1), :]
+    def extend(self, layer: int, kv: Tensor) -> tuple[Tensor, Tensor]:
+        """Add keys and values (2, B, H, T, D); all of the layer's up to the longest row's end."""
+        buffer = self.buffer[layer]  # (2, B, H, block_size, D)
+        if self.places is None:  # rows of one length
+            buffer[..., self.new, :] = kv
+        else:
+            rows, positions = self.places
+            buffer[:, rows, :, positions] = kv.permute(1, 3, 0, 2, 4)
+        keys, values = buffer[..., self.known, :]
         return keys, values
 
     def end(self, T: int) -> None:
@@ -166,12 +182,14 @@ class CausalSelfAttention(nn.Module):
 
     def forward(self, x: Tensor, cache: KVCache | None = None, layer: int = 0) -> Tensor:
         B, T, C = x.shape
-        q, k, v = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head).unbind(2)
-        q, k, v = (part.transpose(1, 2) for part in (q, k, v))  # (B, H, T, D) each
+        qkv = self.qkv(x).view(B, T, 3, self.n_head, C // self.n_head)
+        qkv = qkv.permute(2, 0, 3, 1, 4)  # (3, B, H, T, D)
+        q, k, v = qkv
         # No dropout on the weights: the fused kernels lose speed with it (docs/EXPERIMENTS.md).
         if cache is not None:
-            q, k = self.rope(q, cache.positions), self.rope(k, cache.positions)
-            y = F.scaled_dot_product_attention(q, *cache.extend(layer, k, v), cache.mask)
+            q, k = self.rope(qkv[:2], cache.angles)
+            keys, values = cache.extend(layer, torch.stack((k, v)))
+            y = F.scaled_dot_product_attention(q, keys, values, cache.mask)
         elif self.training and (v.device.type, v.dtype) == ("cpu", torch.bfloat16):
             y = attention_in_halves(self.rope(q), self.rope(k), v)
         else:
