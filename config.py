@@ -340,7 +340,7 @@ PRESETS = {
             learning_rate=2e-3,
             schedule="linear",
             min_lr=0.0,
-            weight_decay=1.0,
+            weight_decay=0.3,
         ),
     ),
     "medium": Preset(
