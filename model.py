@@ -24,6 +24,9 @@ from config import ModelConfig
 # A target that costs nothing: padding of a last row, and <bos>.
 IGNORE_INDEX = -100
 
+# Products of so few rows are cut into parts, for all threads of a CPU (`linear`).
+FEW_ROWS, PARTS = 64, 8
+
 
 class RotaryPositionalEmbedding(nn.Module):
     """Rotates each pair of channels by an angle that grows with the position.
@@ -77,15 +80,16 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     threads work on: a token takes half the time (docs/EXPERIMENTS.md).
     """
     rows = x.numel() // x.size(-1)
-    if torch.is_grad_enabled() or rows > 64 or weight.stride(0) != 1 or x.device.type != "cpu":
+    is_laid_out = weight.stride(0) == 1 and x.device.type == "cpu"
+    if torch.is_grad_enabled() or rows > FEW_ROWS or not is_laid_out:
         return F.linear(x, weight)
     inputs, outputs = weight.size(1), weight.size(0)
     flat, by_input = x.reshape(rows, inputs), weight.mT  # (R, inputs), (inputs, outputs)
-    if rows > 1 and outputs % 8 == 0:
-        parts = by_input.view(inputs, 8, -1).transpose(0, 1)  # (8, inputs, outputs / 8)
-        y = torch.bmm(flat.expand(8, rows, inputs), parts).transpose(0, 1)
+    if rows > 1 and outputs % PARTS == 0:
+        parts = by_input.view(inputs, PARTS, -1).transpose(0, 1)  # (PARTS, inputs, outputs / PARTS)
+        y = torch.bmm(flat.expand(PARTS, rows, inputs), parts).transpose(0, 1)
     else:
-        n = math.gcd(inputs, 8)
+        n = math.gcd(inputs, PARTS)
         parts = by_input.view(n, -1, outputs)
         y = torch.bmm(flat.view(rows, n, -1).transpose(0, 1), parts).sum(0)
     return y.reshape(*x.shape[:-1], outputs)

@@ -21,7 +21,6 @@ from pipeline.plan import (
     Task,
     duration,
     make_plan,
-    measure_speed,
     use_compile,
     with_length,
 )
@@ -122,14 +121,3 @@ def test_processes_share_the_rows_and_not_the_optimizers_step() -> None:
     for processes, step_seconds in ((1, 2.3), (4, 1.1)):
         steps = with_length(train, model, LARGE_TEXT, alone.shared_by(processes)).max_iters
         assert steps == pytest.approx(budget / step_seconds, rel=0.01)
-
-
-def test_a_step_of_muon_is_measured_apart_from_its_rows() -> None:
-    model = dataclasses.replace(PRESETS["tiny"].model, vocab_size=300, n_layer=1)
-    speeds = [
-        measure_speed(
-            model, dataclasses.replace(PRESETS["tiny"].train, optimizer=name), CPU, 1, False
-        )
-        for name in ("adamw", "muon")
-    ]
-    assert speeds[1].step > 2 * speeds[0].step  # hundreds of times, in fact
