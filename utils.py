@@ -29,8 +29,27 @@ from pipeline.errors import CorpusError, TokenizerError
 from pipeline.evaluate import Score, total_nats
 from pipeline.generate import Sampling
 from pipeline.predictions import NextToken, Piece, split_sentences
-from pipeline.streaming import stream_texts
+from pipeline.streaming import GrowingTexts, stream_texts
 from pipeline.tokenizer import valid_unicode
+
+__all__ = [
+    "GrowingTexts",
+    "NextToken",
+    "Piece",
+    "Sampling",
+    "Score",
+    "check_tokenizer",
+    "generate_text",
+    "generate_texts",
+    "load_model",
+    "load_tokenizer",
+    "next_tokens",
+    "perplexity",
+    "score_text",
+    "stream_text",
+    "surprisals",
+    "valid_unicode",
+]
 
 
 def load_model(

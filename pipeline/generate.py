@@ -83,6 +83,17 @@ class Generation:
             if not left:
                 self.stop(text)
 
+    @property
+    def new_tokens(self) -> int:
+        """How many tokens were written, of all texts together."""
+        return sum(s.max_new_tokens for s in self.samplings) - sum(self.left)
+
+    @property
+    def windows(self) -> list[int]:
+        """How many tokens of each text the model sees when it writes the next one."""
+        block_size = self.model.config.block_size
+        return [len(ids) - window_start(len(ids), block_size) for ids in self.ids]
+
     @torch.inference_mode()
     def step(self) -> list[tuple[int, int]]:
         """The next token of every text that grows, as (number of the text, token).

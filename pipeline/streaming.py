@@ -93,6 +93,16 @@ class GrowingTexts:
     def are_growing(self) -> bool:
         return bool(self.generation.growing)
 
+    @property
+    def new_tokens(self) -> int:
+        """How many tokens were written, of all texts together."""
+        return self.generation.new_tokens
+
+    @property
+    def context_used(self) -> int:
+        """How many tokens of the longest text the model sees."""
+        return max(self.generation.windows, default=0)
+
     def step(self) -> list[tuple[int, str]]:
         """One token more of each text: what became sure by it, as (number of the text, piece)."""
         growing = list(self.generation.growing)

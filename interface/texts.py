@@ -1,0 +1,263 @@
+"""Every word of the page, in Tatar, Russian and English."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+LANGUAGES = {"tt": "Татарча", "ru": "Русский", "en": "English"}
+
+
+class Text(NamedTuple):
+    """One thing to say; `{names}` are filled in."""
+
+    tt: str
+    ru: str
+    en: str
+
+
+TEXTS = {
+    # ---------------------------------------------------------------- the whole page
+    "title": Text("Татар GPT", "Татар GPT", "Tatar GPT"),
+    "intro": Text(
+        "Бу модель сез башлаган текстны дәвам итә. Ул әңгәмәдәш түгел: сорауларга җавап бирми, "
+        "язганнары да дөрес булмаска мөмкин.",
+        "Эта модель продолжает начатый текст. Она не собеседник: на вопросы не отвечает, а "
+        "написанное ею может быть неверным.",
+        "This model continues a text that you begin. It is not a chat partner: it does not answer "
+        "questions, and what it writes may be untrue.",
+    ),
+    "language": Text("Тел", "Язык", "Language"),
+    "tab_write": Text("Язу", "Писать", "Write"),
+    "tab_compare": Text("Чагыштыру", "Сравнить", "Compare"),
+    "tab_inside": Text("Эченә карау", "Заглянуть внутрь", "Look inside"),
+    "tab_measure": Text("Үлчәү", "Измерить", "Measure"),
+    "tab_about": Text("Модель турында", "О модели", "About"),
+    "on_sample": Text(
+        "Модель проектның үзендәге кечкенә корпуста өйрәтелгән: ул көндәлек тормыш турындагы кыска "
+        "җөмләләрне генә белә.",
+        "Модель обучена на маленьком встроенном корпусе: она знает только короткие предложения о "
+        "повседневной жизни.",
+        "The model was trained on the small built-in corpus: it knows only short sentences about "
+        "everyday life.",
+    ),
+    "replaced": Text(
+        "Модельнең яңа файлы бар.",
+        "Файл модели обновился.",
+        "There is a new model file.",
+    ),
+    "reload": Text("Яңа модельне ачу", "Открыть новую модель", "Open the new model"),
+    "reloaded": Text("Яңа модель ачылды.", "Новая модель открыта.", "The new model is open."),
+    "not_reloaded": Text(
+        "Яңа модельне ачып булмады ({reason}); элеккесе эшли.",
+        "Новую модель открыть не удалось ({reason}); работает прежняя.",
+        "The new model could not be opened ({reason}); the old one is still in use.",
+    ),
+    # ---------------------------------------------------------------- writing
+    "prompt": Text("Текстның башы", "Начало текста", "Beginning of the text"),
+    "prompt_hint": Text(
+        "Берничә сүз языгыз, мәсәлән: Казан шәһәре",
+        "Напишите несколько слов, например: Казан шәһәре",
+        "Write a few words, for instance: Казан шәһәре",
+    ),
+    "prompt_info": Text(
+        "Ctrl+Enter: дәвам итү", "Ctrl+Enter: продолжить", "Ctrl+Enter: continue"
+    ),
+    "examples": Text("Мисаллар", "Примеры", "Examples"),
+    "continue": Text("Дәвам итү", "Продолжить", "Continue"),
+    "stop": Text("Туктату", "Остановить", "Stop"),
+    "again": Text("Башка вариант", "Другой вариант", "Another one"),
+    "text": Text("Текст", "Текст", "Text"),
+    "text_hint": Text(
+        "Модель язган текст монда күренәчәк.",
+        "Здесь появится то, что напишет модель.",
+        "What the model writes will appear here.",
+    ),
+    "download": Text(".txt итеп саклау", "Сохранить как .txt", "Save as .txt"),
+    "until": Text("Кайда туктарга", "Где остановиться", "Where to stop"),
+    "one_sentence": Text("Җөмлә ахырында", "В конце предложения", "At the end of the sentence"),
+    "go_on": Text("Язуын дәвам итсен", "Пусть пишет дальше", "Keep writing"),
+    "style": Text("Ничек язарга", "Как писать", "How to write"),
+    "careful": Text("Саграк", "Осторожнее", "Carefully"),
+    "balanced": Text("Уртача", "Средне", "In between"),
+    "bold": Text("Кыюрак", "Смелее", "Boldly"),
+    "settings": Text("Өстәмә көйләүләр", "Дополнительные настройки", "Advanced settings"),
+    "temperature": Text("Температура", "Температура", "Temperature"),
+    "temperature_info": Text(
+        "0 — һәрвакыт иң ихтимал токен; зуррак сан — кыюрак текст",
+        "0 — всегда самый вероятный токен; больше — смелее",
+        "0 always takes the likeliest token; more is bolder",
+    ),
+    "min_p": Text("Min-p", "Min-p", "Min-p"),
+    "min_p_info": Text(
+        "Ихтималлыгы иң зур ихтималлыкның шушы өлешеннән кимрәк булган токеннар алынмый",
+        "Отбрасывает токены, вероятность которых меньше этой доли наибольшей вероятности",
+        "Leaves out tokens whose probability is below this share of the highest",
+    ),
+    "top_p": Text("Top-p", "Top-p", "Top-p"),
+    "top_p_info": Text(
+        "Ихтималлыклары суммасы шушы санга җиткән иң ихтимал токеннар арасыннан сайлый",
+        "Выбирает среди самых вероятных токенов, вместе набирающих эту вероятность",
+        "Chooses among the likeliest tokens that together have this probability",
+    ),
+    "repetition_penalty": Text(
+        "Кабатлаган өчен штраф", "Штраф за повторы", "Repetition penalty"
+    ),
+    "repetition_penalty_info": Text(
+        "1 — штраф юк; зуррак сан — кабатлау азрак",
+        "1 — без штрафа; больше — меньше повторов",
+        "1 is none; more makes it repeat itself less",
+    ),
+    "length": Text("Озынлык (токен)", "Длина в токенах", "Length in tokens"),
+    "seed": Text("Башлангыч сан", "Начальное число", "Seed"),
+    "seed_info": Text(
+        "Бер үк сан һәм бер үк көйләүләр бер үк текстны бирә; буш калса, сан очраклы була",
+        "То же число при тех же настройках даёт тот же текст; пусто — число случайное",
+        "The same number and settings give the same text; if empty, it is drawn at random",
+    ),
+    "figures": Text(
+        "Токеннар: {tokens} · тизлек: секундына {speed} · контекст: {used} / {size} токен",
+        "Токенов: {tokens} · скорость: {speed} в секунду · контекст, токенов: {used} из {size}",
+        "Tokens: {tokens} · speed: {speed} a second · context: {used} of {size} tokens",
+    ),
+    # ---------------------------------------------------------------- comparing
+    "compare": Text("Чагыштыру", "Сравнить", "Compare"),
+    "compare_intro": Text(
+        "Текстның башы бер үк — температура өч төрле.",
+        "Одно начало — три температуры.",
+        "One beginning, three temperatures.",
+    ),
+    # ---------------------------------------------------------------- looking inside
+    "look": Text("Карау", "Посмотреть", "Look"),
+    "surprise": Text(
+        "Модель нәрсәне көтмәгән", "Чего модель не ожидала", "What the model did not expect"
+    ),
+    "surprise_info": Text(
+        "Төс никадәр куерак булса, токен модель өчен шулкадәр көтелмәгәнрәк. Токенга бассагыз, "
+        "аның урынында нәрсә була алганы күренер.",
+        "Чем темнее, тем неожиданнее токен для модели. Нажмите на токен, и станет видно, что могло "
+        "стоять на его месте.",
+        "The darker, the less the model expected a token. Click one to see what could have stood "
+        "in its place.",
+    ),
+    "alternatives": Text(
+        "«{token}» урынында нәрсә булырга мөмкин иде",
+        "Что могло стоять на месте «{token}»",
+        "What could have stood in place of “{token}”",
+    ),
+    "alternatives_info": Text(
+        "Вариантка бассагыз, текст шуннан дәвам итәр.",
+        "Нажмите на вариант, и текст продолжится с него.",
+        "Click one, and the text goes on from it.",
+    ),
+    "end_of_sentence": Text("җөмлә ахыры", "конец предложения", "end of the sentence"),
+    # ---------------------------------------------------------------- measuring
+    "measure": Text("Үлчәү", "Измерить", "Measure"),
+    "measure_hint": Text(
+        "Татарча текст куегыз. Һәр юл аерым җөмлә булып санала.",
+        "Вставьте текст на татарском. Каждая строка считается отдельным предложением.",
+        "Paste a text in Tatar. Each line counts as a sentence.",
+    ),
+    "perplexity": Text("Перплексия", "Перплексия", "Perplexity"),
+    "bits_per_character": Text("Бер билгегә ничә бит", "Бит на знак", "Bits per character"),
+    "bits_per_byte": Text("Бер байтка ничә бит", "Бит на байт", "Bits per byte"),
+    "tokens_per_word": Text("Бер сүзгә ничә токен", "Токенов на слово", "Tokens per word"),
+    "tokens": Text("Токеннар", "Токенов", "Tokens"),
+    "measure_info": Text(
+        "Саннар никадәр кечерәк булса, текст модель өчен шулкадәр танышрак.",
+        "Чем меньше числа, тем привычнее текст для модели.",
+        "The smaller the figures, the more familiar the text is to the model.",
+    ),
+    "cut": Text("Токеннарга бүленеше", "Как он делится на токены", "How it is cut into tokens"),
+    # ---------------------------------------------------------------- about the model
+    "about_corpus": Text("Корпус", "Корпус", "Corpus"),
+    "about_sentences": Text(
+        "Өйрәтү өчен җөмләләр", "Предложений для обучения", "Sentences for training"
+    ),
+    "about_characters": Text("Билгеләр", "Знаков", "Characters"),
+    "about_licence": Text("Корпус лицензиясе", "Лицензия корпуса", "Licence of the corpus"),
+    "about_parameters": Text("Параметрлар", "Параметров", "Parameters"),
+    "about_shape": Text("Төзелеше", "Устройство", "Shape"),
+    "shape": Text(
+        "{n_layer} катлам, {n_head} игътибар башы, киңлек {n_embd}, контекст {block_size} токен",
+        "слоёв: {n_layer}, голов внимания: {n_head}, ширина: {n_embd}, контекст (в токенах): "
+        "{block_size}",
+        "{n_layer} layers, {n_head} attention heads, width {n_embd}, context {block_size} tokens",
+    ),
+    "about_recipe": Text("Рецепт", "Рецепт", "Recipe"),
+    "recipe": Text(
+        "`{preset}`: {steps} адым, һәр адымда {tokens} токен, өйрәнү тизлеге {learning_rate}",
+        "`{preset}`: шагов: {steps}, токенов в шаге: {tokens}, скорость обучения: {learning_rate}",
+        "`{preset}`: {steps} steps of {tokens} tokens, learning rate {learning_rate}",
+    ),
+    "about_loss": Text(
+        "Тикшерү өлешендәге хата", "Ошибка на проверочной части", "Validation loss"
+    ),
+    "loss": Text(
+        "бер токенга {loss} нат; ешлыкка карап кына фаразлаганда — {guessing}",
+        "{loss} ната на токен; если угадывать по частоте — {guessing}",
+        "{loss} nats per token; guessing by frequency gives {guessing}",
+    ),
+    "about_date": Text("Өйрәтелгән көне", "Дата обучения", "Training date"),
+    "curve": Text("Өйрәтү барышы", "Ход обучения", "Training curve"),
+    "curve_step": Text("адым", "шаг", "step"),
+    "curve_loss": Text("хата, нат/токен", "ошибка, нат на токен", "loss, nats per token"),
+    "curve_training": Text("өйрәтү", "обучение", "training"),
+    "curve_validation": Text("тикшерү", "проверка", "validation"),
+    "no_curve": Text(
+        "Модель янында metrics.jsonl юк, шуңа күрә өйрәтү барышы билгесез.",
+        "Рядом с моделью нет metrics.jsonl, поэтому ход обучения неизвестен.",
+        "There is no metrics.jsonl beside the model, so its training curve is not known.",
+    ),
+    "unknown": Text("билгесез", "неизвестно", "unknown"),
+    # ---------------------------------------------------------------- what may go wrong
+    "empty": Text(
+        "Башта берәр текст языгыз.", "Сначала введите текст.", "Enter a text first."
+    ),
+    "too_long": Text(
+        "Текст артык озын: {given} билге. Иң күбе — {limit}.",
+        "Текст слишком длинный. Знаков: {given}, допустимо не больше {limit}.",
+        "The text is too long: {given} characters; the limit is {limit}.",
+    ),
+    "waiting": Text(
+        "Чират: сездән алда {ahead} кеше бар.",
+        "Вы в очереди. Человек перед вами: {ahead}.",
+        "Waiting: {ahead} ahead of you.",
+    ),
+    "busy": Text(
+        "Хәзер модельне артык күп кеше куллана. Бер минуттан кабатлап карагыз.",
+        "Сейчас моделью пользуется слишком много людей. Попробуйте через минуту.",
+        "Too many people are using the model just now. Try again in a minute.",
+    ),
+    "out_of_time": Text(
+        "Вакыт бетте: бер текстка {seconds} секунд бирелә.",
+        "Время вышло: на один текст отводится не больше {seconds} с.",
+        "Out of time: each text gets at most {seconds} seconds.",
+    ),
+    "out_of_range": Text(
+        "Көйләүләр туры килми: {problems}", "Недопустимые настройки: {problems}",
+        "Invalid settings: {problems}",
+    ),
+    "failed": Text(
+        "Хата килеп чыкты. Кабатлап карагыз.",
+        "Что-то не получилось. Попробуйте ещё раз.",
+        "Something went wrong. Please try again.",
+    ),
+}  # fmt: skip
+
+
+def say(key: str, language: str, **values: object) -> str:
+    """A text in one of LANGUAGES."""
+    text: str = getattr(TEXTS[key], language)
+    return text.format(**values)
+
+
+def language_of(accept_language: str | None) -> str:
+    """The first of LANGUAGES that a browser asks for; Tatar if it asks for none of them."""
+    asked = []
+    for place, part in enumerate((accept_language or "").split(",")):
+        name, _, quality = part.strip().partition(";q=")
+        try:
+            asked.append((-float(quality or 1), place, name.split("-")[0].lower()))
+        except ValueError:
+            continue
+    return next((name for _, _, name in sorted(asked) if name in LANGUAGES), "tt")
