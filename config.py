@@ -47,6 +47,7 @@ KNOWN_SHA256 = {
 }
 
 REFERENCE_PROMPTS = ("Казан", "Казан шәһәре", "Татарстанның башкаласы")
+STYLES = {"careful": 0.3, "balanced": 0.8, "bold": 1.5}  # temperatures
 MIN_P = 0.3  # how the front doors choose: a small model's unlikely tokens are mostly mistakes
 REFERENCE_SENTENCES = (
     "Казан шәһәре Татарстан Республикасының башкаласы.",

@@ -10,11 +10,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from config import REFERENCE_PROMPTS, REFERENCE_SENTENCES
+from config import REFERENCE_PROMPTS, REFERENCE_SENTENCES, STYLES
 from pipeline.command import command
 from pipeline.flags import Parser
-
-TEMPERATURES = (0.3, 0.8, 1.5)
 
 
 @command
@@ -38,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     for prompt in REFERENCE_PROMPTS:
         print(f"  {prompt:<24} {write(prompt, 0.8)}")
     print(f"\n«{REFERENCE_PROMPTS[1]}» at three temperatures: careful, balanced, bold")
-    for temperature in TEMPERATURES:
+    for temperature in STYLES.values():
         print(f"  {temperature:<24} {write(REFERENCE_PROMPTS[1], temperature)}")
 
     print("\nPerplexity of sentences it should find likely (lower is better)")

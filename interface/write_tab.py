@@ -1,0 +1,127 @@
+"""Writing: a prompt, how to go on, and the text as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from config import MIN_P, REFERENCE_PROMPTS, STYLES
+from interface.service import News, Refused, Service
+from interface.texts import say
+from interface.words import PRIVATE, Words, choices, in_line, tell
+
+# In the browser: the text becomes a file without a visit to the server.
+DOWNLOAD = """(text) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], {type: "text/plain;charset=utf-8"}));
+    link.download = "tatar-gpt.txt";
+    link.click();
+    URL.revokeObjectURL(link.href);
+}"""
+
+
+def figures(news: News, service: Service, language: str) -> str:
+    """The line under a text."""
+    if news.ahead:
+        return say("waiting", language, ahead=news.ahead)
+    words = say(
+        "figures",
+        language,
+        tokens=news.tokens,
+        speed=round(news.tokens / max(news.seconds, 1e-9)),
+        used=news.context_used,
+        size=service.model.config.block_size,
+    )
+    if news.is_out_of_time:
+        words += " · " + say("out_of_time", language, seconds=round(service.limits.seconds))
+    return words
+
+
+def build(service: Service, words: Words, language: gr.Radio) -> None:
+    """The tab's components and what they do."""
+    prompt = words.make(
+        gr.Textbox,
+        {"label": "prompt", "placeholder": "prompt_hint", "info": "prompt_info"},
+        lines=3,
+        autofocus=True,
+        elem_id="prompt",
+    )
+    examples = words.make(
+        gr.Dataset, {"label": "examples"}, components=[prompt],
+        samples=[[example] for example in REFERENCE_PROMPTS], elem_id="examples",
+    )  # fmt: skip
+    with gr.Row():
+        go = words.make(gr.Button, {"value": "continue"}, variant="primary", elem_id="go")
+        again = words.make(gr.Button, {"value": "again"}, elem_id="again")
+        stop = words.make(gr.Button, {"value": "stop"}, variant="stop", elem_id="stop")
+    with gr.Row():
+        until = words.make(
+            gr.Radio, {"label": "until", "choices": choices("one_sentence", "go_on")},
+            value="one_sentence",
+        )  # fmt: skip
+        style = words.make(
+            gr.Radio, {"label": "style", "choices": choices(*STYLES)}, value="balanced"
+        )
+    with words.make(gr.Accordion, {"label": "settings"}, open=False):
+        temperature, min_p, top_p, penalty, length = (
+            words.make(
+                gr.Slider, {"label": key} | ({"info": f"{key}_info"} if key != "length" else {}),
+                minimum=low, maximum=high, step=step, value=value, elem_id=key,
+            )
+            for key, low, high, step, value in (
+                ("temperature", 0, 2, 0.05, STYLES["balanced"]),
+                ("min_p", 0, 1, 0.05, MIN_P),
+                ("top_p", 0.05, 1, 0.05, 1),
+                ("repetition_penalty", 1, 2, 0.05, 1),
+                ("length", 1, service.limits.new_tokens, 1, 100),
+            )
+        )  # fmt: skip
+        seed = words.make(
+            gr.Number, {"label": "seed", "info": "seed_info"}, value=None, precision=0, minimum=0
+        )
+    text = words.make(
+        gr.Textbox, {"label": "text", "placeholder": "text_hint"},
+        lines=6, interactive=False, buttons=["copy"], elem_id="text",
+    )  # fmt: skip
+    status = gr.Markdown(elem_id="figures")
+    download = words.make(gr.Button, {"value": "download"}, size="sm", elem_id="download")
+
+    def write(
+        prompt: str,
+        until: str,
+        temperature: float,
+        min_p: float,
+        top_p: float,
+        penalty: float,
+        length: int,
+        seed: int | None,
+        language: str,
+    ) -> Iterator[tuple[str, str]]:
+        settings = {
+            "stop_at_eos": until == "one_sentence",
+            "temperature": temperature,
+            "min_p": min_p,
+            "top_p": top_p,
+            "repetition_penalty": penalty,
+            "max_new_tokens": int(length),
+            "seed": None if seed is None else int(seed),
+        }
+        try:
+            for news in service.write([prompt], [settings]):
+                yield news.texts[0], figures(news, service, language)
+        except Refused as refused:
+            tell(refused, language)
+
+    def write_anew(*values: Any) -> Iterator[tuple[str, str]]:
+        *settings, _, language = values
+        yield from write(*settings, None, language)
+
+    inputs = [prompt, until, temperature, min_p, top_p, penalty, length, seed, language]
+    shared = {"inputs": inputs, "outputs": [text, status], **PRIVATE, **in_line(service)}
+    runs = [go.click(write, **shared), prompt.submit(write, **shared), again.click(write_anew, **shared)]
+    stop.click(None, None, None, cancels=runs, queue=False, **PRIVATE)
+    examples.click(lambda sample: sample[0], examples, prompt, **PRIVATE)
+    style.input(lambda style: STYLES[style], style, temperature, **PRIVATE)
+    download.click(None, text, None, js=DOWNLOAD, **PRIVATE)
