@@ -1,4 +1,4 @@
-"""A page in the browser to play with a trained model.
+"""A page in the browser around a trained model.
 
     python app.py [--model FILE] [--tokenizer DIR] [--host 127.0.0.1] [--port 7860]
 
@@ -9,87 +9,42 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
-from config import REFERENCE_PROMPTS
 from pipeline.command import DONE, command
 from pipeline.flags import Parser
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-    from model import GPT
-
-MAX_PROMPT_CHARACTERS = 2_000
 
 
 @command
 def main(argv: list[str] | None = None) -> int:
-    parser = Parser(description="A page in the browser to play with a trained model.")
+    parser = Parser(description="A page in the browser around a trained model.")
     parser.add_argument("--model", default="models/best_model.pt", metavar="FILE")
     parser.add_argument("--tokenizer", default="tokenizer", metavar="DIR")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
+    parser.add_argument("--port", default=os.environ.get("GRADIO_SERVER_PORT", "7860"))
+    parser.add_argument("--share", action="store_true", help="a public address, through Gradio")
+    parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for these")
     args = parser.parse_args(argv)
-    if not 0 < args.port < 65_536:
-        parser.error(f"--port {args.port}: must be at least 1 and at most 65535")
+    if not (args.port.isdecimal() and 0 < int(args.port) < 65_536):
+        parser.error(f"--port {args.port}: must be a whole number from 1 to 65535")
+    user, colon, password = (args.auth or "").partition(":")
+    if args.auth is not None and not (user and colon and password):
+        parser.error("--auth: must be USER:PASSWORD")
 
-    from utils import load_model, load_tokenizer  # slow: torch
+    # Read when they are imported: nothing is sent, and threads that wait let others work.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from interface.server import serve  # slow: torch, gradio
 
-    model, _ = load_model(args.model, tokenizer_dir=args.tokenizer)
-    tokenizer, tok_config = load_tokenizer(args.tokenizer)
-
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
-    import gradio as gr
-
-    # Gradio's own font lacks Tatar letters in bold; LocalFont asks no other server.
-    sans = gr.themes.LocalFont("Source Sans Pro", weights=(400, 700))
-    mono = gr.themes.LocalFont("IBM Plex Mono", weights=(400, 700))
-    build_page(model, tokenizer, tok_config).launch(
-        server_name=args.host,
-        server_port=args.port,
-        share=False,
-        theme=gr.themes.Default(
-            font=[sans, "system-ui", "sans-serif"], font_mono=[mono, "monospace"]
-        ),
+    serve(
+        Path(args.model),
+        Path(args.tokenizer),
+        host=args.host,
+        port=int(args.port),
+        share=args.share,
+        auth=(user, password) if args.auth else None,
     )
     return DONE
-
-
-def build_page(model: GPT, tokenizer: Tokenizer, tok_config: dict[str, Any]) -> Any:
-    """The page as a gradio.Blocks."""
-    import gradio as gr
-
-    from utils import generate_text
-
-    def write(prompt: str, temperature: float, max_new_tokens: float) -> str:
-        if len(prompt) > MAX_PROMPT_CHARACTERS:
-            raise gr.Error(f"Текст бик озын: {MAX_PROMPT_CHARACTERS} билгедән артмаска тиеш.")
-        return generate_text(
-            model,
-            tokenizer,
-            tok_config,
-            prompt,
-            max_new_tokens=int(max_new_tokens),
-            temperature=temperature,
-        )
-
-    with gr.Blocks(title="Татар GPT") as page:
-        gr.Markdown(
-            "# Татар GPT\n"
-            "Җөмләнең башын языгыз — модель аны дәвам итә. Ул сорауларга җавап бирми, бары тик "
-            f"текстны гына дәвам итә.\n\nКорпус: {model.card.get('corpus', '—')}"
-        )
-        prompt = gr.Textbox(label="Җөмләнең башы", value=REFERENCE_PROMPTS[1], lines=2)
-        with gr.Row():
-            temperature = gr.Slider(0, 2, value=0.8, step=0.1, label="Кыюлык")
-            length = gr.Slider(10, 200, value=60, step=10, label="Озынлыгы (токеннар саны)")
-        button = gr.Button("Дәвам итү", variant="primary")
-        text = gr.Textbox(label="Текст", lines=6, buttons=["copy"])
-        gr.Examples([[p] for p in REFERENCE_PROMPTS], [prompt], label="Үрнәкләр")
-        inputs = [prompt, temperature, length]
-        button.click(write, inputs, text, api_name="generate", concurrency_limit=1)
-    return page
 
 
 if __name__ == "__main__":

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from config import SAMPLE_NAME
 from interface.service import Service
 from interface.texts import say
 from interface.words import Words
 
 
-def build(service: Service, words: Words) -> list[Any]:
-    """The tab's components; they are filled anew whenever the model or the language changes."""
+def build(service: Service, words: Words) -> None:
+    """The tab's components; they are filled anew when the language or the model changes."""
     words.make(gr.Markdown, {"value": lambda language: card(service, language)}, elem_id="card")
     words.make(
         gr.LinePlot,
@@ -33,19 +31,66 @@ def build(service: Service, words: Words) -> list[Any]:
     )
 
 
-def is_on_sample(service: Service) -> bool:
-    return SAMPLE_NAME in str(service.model.card.get("corpus", ""))
-
-
 def card(service: Service, language: str) -> str:
-    """What is known of the model, as a table."""
-    model, folder = service.model, service.model_path.parent
-    run, manifest = _read(folder / "run.json"), _read(service.data_dir / "manifest.json")
-    unknown = say("unknown", language)
-    train, known = run.get("train", {}), model.card
-    shape = vars(model.config)
+    """What is known of the model, as a Markdown table."""
+    known, model = service.model.card, service.model
+    date = datetime.fromtimestamp(service.opened[0] / 1e9).astimezone()
     rows = {
-        "about_corpus": known.get("corpus", unknown),
-        "about_sentences": _count(manifest, "train"),
+        "about_corpus": known.get("corpus"),
+        "about_sentences": _number(known.get("sentences")),
+        "about_characters": _number(known.get("characters")),
+        "about_licence": known.get("licence"),
+        "about_parameters": _number(model.parameter_count()),
+        "about_shape": say("shape", language, **vars(model.config)),
+        "about_recipe": _recipe(known, language),
+        "about_loss": _loss(known, language),
+        "about_date": date.strftime("%d.%m.%Y"),
     }
-    return "\n".join(f"| {say(key, language)} | {value} |" for key, value in rows.items())
+    unknown = say("unknown", language)
+    lines = [f"| {say(key, language)} | {value or unknown} |" for key, value in rows.items()]
+    return "\n".join(["|  |  |", "|---|---|", *lines])
+
+
+def curve(service: Service, language: str) -> Any:
+    """The rows of metrics.jsonl beside the model, long: step, loss, what; None if there are none."""
+    import pandas as pd
+
+    path = service.model_path.parent / "metrics.jsonl"
+    names = {"train_loss": "curve_training", "val_loss": "curve_validation"}
+    points = []
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            points += [
+                (row["step"], row[name], say(key, language))
+                for name, key in names.items()
+                if row[name] is not None
+            ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return pd.DataFrame(points, columns=["step", "loss", "what"])
+
+
+def _recipe(known: dict[str, Any], language: str) -> str | None:
+    recipe = known.get("recipe")
+    if not isinstance(recipe, dict):
+        return None
+    return say(
+        "recipe",
+        language,
+        preset=known.get("preset"),
+        steps=_number(known["step"]),
+        tokens=_number(recipe.get("tokens_per_step")),
+        learning_rate=recipe.get("learning_rate"),
+    )
+
+
+def _loss(known: dict[str, Any], language: str) -> str | None:
+    if "val_loss" not in known or "unigram_loss" not in known:
+        return None
+    loss, guessing = known["val_loss"], known["unigram_loss"]
+    return say("loss", language, loss=f"{loss:.3f}", guessing=f"{guessing:.3f}")
+
+
+def _number(value: Any) -> str | None:
+    return f"{value:,}".replace(",", "\u00a0") if isinstance(value, int) else None

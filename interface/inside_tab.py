@@ -44,9 +44,7 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
         except Refused as refused:
             tell(refused, language)
             return gr.skip(), gr.skip(), gr.skip()
-        shown = [
-            (piece.text or "⏎", min(1.0, piece.bits / BITS_OF_THE_DARKEST)) for piece in found
-        ]
+        shown = [(piece.text or "⏎", min(1.0, piece.bits / BITS_OF_THE_DARKEST)) for piece in found]
         return shown, [(piece.start, piece.end) for piece in found], gr.update(visible=False)
 
     def ask(
@@ -70,9 +68,7 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
             gr.update(visible=True),
         )
 
-    def go_on(
-        text: str, start: int, choice: str, language: str
-    ) -> Iterator[Any]:
+    def go_on(text: str, start: int, choice: str, language: str) -> Iterator[Any]:
         before = text[:start]
         try:
             token = service.next_tokens(before.split("\n")[-1], ALTERNATIVES)[int(choice)]
@@ -86,9 +82,7 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
     shared = {**PRIVATE, **in_line(service)}
     for event in (look.click, text.submit):
         event(colour, [text, language], [coloured, pieces, alternatives], **shared)
-    coloured.select(
-        ask, [text, pieces, language], [alternatives, bars, chosen, info], **shared
-    )
+    coloured.select(ask, [text, pieces, language], [alternatives, bars, chosen, info], **shared)
     alternatives.input(go_on, [text, chosen, alternatives, language], continued, **shared)
 
 

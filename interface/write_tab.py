@@ -120,7 +120,11 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
 
     inputs = [prompt, until, temperature, min_p, top_p, penalty, length, seed, language]
     shared = {"inputs": inputs, "outputs": [text, status], **PRIVATE, **in_line(service)}
-    runs = [go.click(write, **shared), prompt.submit(write, **shared), again.click(write_anew, **shared)]
+    runs = [
+        go.click(write, **shared),
+        prompt.submit(write, **shared),
+        again.click(write_anew, **shared),
+    ]
     stop.click(None, None, None, cancels=runs, queue=False, **PRIVATE)
     examples.click(lambda sample: sample[0], examples, prompt, **PRIVATE)
     style.input(lambda style: STYLES[style], style, temperature, **PRIVATE)

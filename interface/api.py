@@ -1,0 +1,95 @@
+"""What programs may ask for: four named endpoints with typed answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import gradio as gr
+
+from config import MIN_P, STYLES
+from interface.service import News, Refused, Service
+from interface.texts import LANGUAGES, say
+
+
+def publish(service: Service) -> None:
+    """Add the endpoints to the gradio.Blocks that is being built."""
+
+    def generate(
+        prompt: str,
+        max_new_tokens: int = 100,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = MIN_P,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+        stop_at_eos: bool = True,
+        language: str = "en",
+    ) -> str:
+        """The prompt and what the model writes after it; messages in `language` (tt, ru, en)."""
+        settings = {
+            "max_new_tokens": max_new_tokens,
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "min_p": min_p,
+            "repetition_penalty": repetition_penalty,
+            "seed": seed,
+            "stop_at_eos": stop_at_eos,
+        }
+        return _texts(lambda: service.write([prompt], [settings]), language)[0]
+
+    def compare(
+        prompt: str, max_new_tokens: int = 60, seed: int | None = None, language: str = "en"
+    ) -> dict[str, str]:
+        """One prompt at three temperatures: careful, balanced, bold."""
+        settings = [
+            {"temperature": t, "max_new_tokens": max_new_tokens, "min_p": MIN_P, "seed": seed}
+            for t in STYLES.values()
+        ]
+        prompts = [prompt] * len(settings)
+        texts = _texts(lambda: service.write(prompts, settings), language)
+        return dict(zip(STYLES, texts, strict=True))
+
+    def next_tokens(
+        prompt: str, k: int = 10, language: str = "en"
+    ) -> list[dict[str, str | int | float]]:
+        """The k likeliest tokens after a prompt: id, text ("" ends the sentence), probability."""
+        found = _answer(lambda: service.next_tokens(prompt, k), language)
+        return [dataclasses.asdict(token) for token in found]
+
+    def measure(text: str, language: str = "en") -> dict[str, float | list[dict[str, Any]]]:
+        """How well the model predicts a text, a sentence a line, and the bits of each piece."""
+        score = _answer(lambda: service.score(text), language)
+        pieces = _answer(lambda: service.surprisals(text), language)
+        return {
+            "perplexity": score.perplexity,
+            "bits_per_character": score.bits_per_character,
+            "bits_per_byte": score.bits_per_byte,
+            "tokens": score.tokens,
+            "tokens_per_word": score.tokens / len(text.split()),
+            "pieces": [dataclasses.asdict(piece) for piece in pieces],
+        }
+
+    places = service.limits.at_once + service.limits.waiting
+    for endpoint in (generate, compare, next_tokens, measure):
+        gr.api(endpoint, concurrency_limit=2 * places, concurrency_id="model")
+
+
+def _texts(write: Any, language: str) -> list[str]:
+    def last() -> News:
+        news: Iterable[News] = write()
+        *_, end = news
+        return end
+
+    return _answer(last, language).texts
+
+
+def _answer(ask: Any, language: str) -> Any:
+    try:
+        return ask()
+    except Refused as refused:
+        words = say(refused.key, language if language in LANGUAGES else "en", **refused.values)
+        raise gr.Error(words, print_exception=False) from None
