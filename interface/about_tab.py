@@ -52,7 +52,7 @@ def card(service: Service, language: str) -> str:
 
 
 def curve(service: Service, language: str) -> Any:
-    """The rows of metrics.jsonl beside the model, long: step, loss, what; None if there are none."""
+    """Rows of (step, loss, what) from the metrics.jsonl beside the model, or None."""
     import pandas as pd
 
     path = service.model_path.parent / "metrics.jsonl"

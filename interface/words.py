@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from interface.service import Refused, Service
+from interface.service import News, Refused, Service
 from interface.texts import say
 
 # The page's own events are no part of the API.
@@ -58,3 +58,20 @@ def in_line(service: Service) -> dict[str, Any]:
 def tell(refused: Refused, language: str) -> None:
     """Tell a visitor why he gets nothing."""
     gr.Warning(say(refused.key, language, **refused.values))
+
+
+def figures(news: News, service: Service, language: str) -> str:
+    """The line under a text."""
+    if news.ahead:
+        return say("waiting", language, ahead=news.ahead)
+    words = say(
+        "figures",
+        language,
+        tokens=news.tokens,
+        speed=round(news.tokens / max(news.seconds, 1e-9)),
+        used=news.context_used,
+        size=service.model.config.block_size,
+    )
+    if news.is_out_of_time:
+        words += " · " + say("out_of_time", language, seconds=round(service.limits.seconds))
+    return words

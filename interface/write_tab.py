@@ -8,9 +8,8 @@ from typing import Any
 import gradio as gr
 
 from config import MIN_P, REFERENCE_PROMPTS, STYLES
-from interface.service import News, Refused, Service
-from interface.texts import say
-from interface.words import PRIVATE, Words, choices, in_line, tell
+from interface.service import Refused, Service
+from interface.words import PRIVATE, Words, choices, figures, in_line, tell
 
 # In the browser: the text becomes a file without a visit to the server.
 DOWNLOAD = """(text) => {
@@ -20,23 +19,6 @@ DOWNLOAD = """(text) => {
     link.click();
     URL.revokeObjectURL(link.href);
 }"""
-
-
-def figures(news: News, service: Service, language: str) -> str:
-    """The line under a text."""
-    if news.ahead:
-        return say("waiting", language, ahead=news.ahead)
-    words = say(
-        "figures",
-        language,
-        tokens=news.tokens,
-        speed=round(news.tokens / max(news.seconds, 1e-9)),
-        used=news.context_used,
-        size=service.model.config.block_size,
-    )
-    if news.is_out_of_time:
-        words += " · " + say("out_of_time", language, seconds=round(service.limits.seconds))
-    return words
 
 
 def build(service: Service, words: Words, language: gr.Radio) -> None:
