@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 
 from config import MIN_P, STYLES
 from interface.service import News, Refused, Service
@@ -75,7 +76,7 @@ def publish(service: Service) -> None:
 
     places = service.limits.at_once + service.limits.waiting
     for endpoint in (generate, compare, next_tokens, measure):
-        gr.api(endpoint, concurrency_limit=2 * places, concurrency_id="model")
+        api(endpoint, concurrency_limit=2 * places, concurrency_id="model")
 
 
 def _texts(write: Any, language: str) -> list[str]:

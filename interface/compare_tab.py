@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import gradio as gr
 
 from config import MIN_P, REFERENCE_PROMPTS, STYLES
 from interface.service import Refused, Service
+from interface.texts import say
 from interface.words import PRIVATE, Words, figures, in_line, tell
 
 NEW_TOKENS = 60
+
+
+def title(style: str, language: str) -> str:
+    """A column's heading: the style and its temperature."""
+    return f"{say(style, language)} ({STYLES[style]:g})"
 
 
 def build(service: Service, words: Words, language: gr.Radio) -> None:
@@ -26,10 +33,10 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
     with gr.Row():
         texts = [
             words.make(
-                gr.Textbox, {"label": key, "info": lambda _, t=temperature: f"{t:g}"},
+                gr.Textbox, {"label": partial(title, key)},
                 lines=6, interactive=False, buttons=["copy"], elem_id=f"text_{key}",
             )
-            for key, temperature in STYLES.items()
+            for key in STYLES
         ]  # fmt: skip
     status = gr.Markdown()
 

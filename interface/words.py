@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -11,7 +11,7 @@ from interface.service import News, Refused, Service
 from interface.texts import say
 
 # The page's own events are no part of the API.
-PRIVATE = {"api_visibility": "private"}
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 # What a property says: a key of texts.py, or a function of the language.
 Source = str | Callable[[str], Any]
@@ -23,9 +23,9 @@ class Words:
     def __init__(self, language: str) -> None:
         self.language = language
         self.components: list[Any] = []
-        self._sources: list[dict[str, Source]] = []
+        self._sources: list[Mapping[str, Source]] = []
 
-    def make(self, component: Callable[..., Any], words: dict[str, Source], **rest: Any) -> Any:
+    def make(self, component: Callable[..., Any], words: Mapping[str, Source], **rest: Any) -> Any:
         """A component whose properties in `words` follow the language."""
         made = component(**_spoken(words, self.language), **rest)
         self.components.append(made)
@@ -37,7 +37,7 @@ class Words:
         return [gr.update(**_spoken(words, language)) for words in self._sources]
 
 
-def _spoken(words: dict[str, Source], language: str) -> dict[str, Any]:
+def _spoken(words: Mapping[str, Source], language: str) -> dict[str, Any]:
     return {
         name: say(source, language) if isinstance(source, str) else source(language)
         for name, source in words.items()

@@ -96,16 +96,12 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
         except Refused as refused:
             tell(refused, language)
 
-    def write_anew(*values: Any) -> Iterator[tuple[str, str]]:
-        *settings, _, language = values
-        yield from write(*settings, None, language)
-
-    inputs = [prompt, until, temperature, min_p, top_p, penalty, length, seed, language]
-    shared = {"inputs": inputs, "outputs": [text, status], **PRIVATE, **in_line(service)}
+    settings = [prompt, until, temperature, min_p, top_p, penalty, length]
+    shared: dict[str, Any] = {"outputs": [text, status], **PRIVATE, **in_line(service)}
     runs = [
-        go.click(write, **shared),
-        prompt.submit(write, **shared),
-        again.click(write_anew, **shared),
+        go.click(write, [*settings, seed, language], **shared),
+        prompt.submit(write, [*settings, seed, language], **shared),
+        again.click(write, [*settings, gr.State(None), language], **shared),
     ]
     stop.click(None, None, None, cancels=runs, queue=False, **PRIVATE)
     examples.click(lambda sample: sample[0], examples, prompt, **PRIVATE)
