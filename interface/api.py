@@ -76,7 +76,7 @@ def publish(service: Service) -> None:
 
     places = service.limits.at_once + service.limits.waiting
     for endpoint in (generate, compare, next_tokens, measure):
-        api(endpoint, concurrency_limit=2 * places, concurrency_id="model")
+        api(endpoint, api_name=endpoint.__name__, concurrency_limit=2 * places, concurrency_id="model")
 
 
 def _texts(write: Any, language: str) -> list[str]:

@@ -40,7 +40,7 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
         ]  # fmt: skip
     status = gr.Markdown()
 
-    def compare(prompt: str, language: str) -> Iterator[list[str]]:
+    def show(prompt: str, language: str) -> Iterator[list[str]]:
         settings = [
             {"temperature": temperature, "min_p": MIN_P, "max_new_tokens": NEW_TOKENS}
             for temperature in STYLES.values()
@@ -52,7 +52,7 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
             tell(refused, language)
 
     shared = {
-        "fn": compare, "inputs": [prompt, language], "outputs": [*texts, status],
+        "fn": show, "inputs": [prompt, language], "outputs": [*texts, status],
         **PRIVATE, **in_line(service),
     }  # fmt: skip
     runs = [go.click(**shared), prompt.submit(**shared)]

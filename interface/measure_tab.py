@@ -31,7 +31,7 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
         show_inline_category=False, elem_id="cut",
     )  # fmt: skip
 
-    def measure(text: str, language: str) -> list[Any]:
+    def show(text: str, language: str) -> list[Any]:
         try:
             score, pieces = service.score(text), service.surprisals(text)
         except Refused as refused:
@@ -49,7 +49,7 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
             striped,
         ]
 
-    go.click(measure, [text, language], [*figures, cut], **PRIVATE, **in_line(service))
+    go.click(show, [text, language], [*figures, cut], **PRIVATE, **in_line(service))
 
 
 # Neighbouring tokens have one and the other, in light and dark alike.
