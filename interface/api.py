@@ -1,7 +1,6 @@
 """What programs may ask for: four named endpoints with typed answers."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: Gradio reads the types of the answers from the functions.
 import dataclasses
 from collections.abc import Iterable
 from typing import Any
