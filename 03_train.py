@@ -192,7 +192,14 @@ def train(
     seconds_before = state.seconds
     card = {
         "corpus": text.corpus.name,
+        **text.corpus.facts,
         "preset": config.preset,
+        "recipe": {
+            "optimizer": config.optimizer,
+            "learning_rate": config.learning_rate,
+            "tokens_per_step": plan.tokens_per_step,
+            "max_iters": config.max_iters,
+        },
         "unigram_loss": guessing,
         "dtype": str(compute.dtype).removeprefix("torch."),
     }

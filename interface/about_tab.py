@@ -8,8 +8,9 @@ from typing import Any
 
 import gradio as gr
 
+from config import SAMPLE_NAME
 from interface.service import Service
-from interface.texts import say
+from interface.texts import number, say
 from interface.words import Words
 
 
@@ -27,6 +28,8 @@ def build(service: Service, words: Words) -> None:
         x="step",
         y="loss",
         color="what",
+        color_title=" ",
+        buttons=[],
         elem_id="curve",
     )
 
@@ -34,13 +37,14 @@ def build(service: Service, words: Words) -> None:
 def card(service: Service, language: str) -> str:
     """What is known of the model, as a Markdown table."""
     known, model = service.model.card, service.model
+    corpus = known.get("corpus")
     date = datetime.fromtimestamp(service.opened[0] / 1e9).astimezone()
     rows = {
-        "about_corpus": known.get("corpus"),
-        "about_sentences": _number(known.get("sentences")),
-        "about_characters": _number(known.get("characters")),
-        "about_licence": known.get("licence"),
-        "about_parameters": _number(model.parameter_count()),
+        "about_corpus": say("sample", language) if corpus == SAMPLE_NAME else _text(corpus),
+        "about_sentences": _number(known.get("sentences"), language),
+        "about_characters": _number(known.get("characters"), language),
+        "about_licence": _text(known.get("licence")),
+        "about_parameters": _number(model.parameter_count(), language),
         "about_shape": say("shape", language, **vars(model.config)),
         "about_recipe": _recipe(known, language),
         "about_loss": _loss(known, language),
@@ -78,10 +82,11 @@ def _recipe(known: dict[str, Any], language: str) -> str | None:
     return say(
         "recipe",
         language,
-        preset=known.get("preset"),
-        steps=_number(known["step"]),
-        tokens=_number(recipe.get("tokens_per_step")),
-        learning_rate=recipe.get("learning_rate"),
+        preset=_text(known.get("preset")),
+        steps=_number(known["step"], language),
+        tokens=_number(recipe.get("tokens_per_step"), language),
+        optimizer=_text(recipe.get("optimizer")),
+        learning_rate=_text(recipe.get("learning_rate")),
     )
 
 
@@ -89,8 +94,17 @@ def _loss(known: dict[str, Any], language: str) -> str | None:
     if "val_loss" not in known or "unigram_loss" not in known:
         return None
     loss, guessing = known["val_loss"], known["unigram_loss"]
-    return say("loss", language, loss=f"{loss:.3f}", guessing=f"{guessing:.3f}")
+    return say(
+        "loss", language, loss=number(loss, language, 3), guessing=number(guessing, language, 3)
+    )
 
 
-def _number(value: Any) -> str | None:
-    return f"{value:,}".replace(",", "\u00a0") if isinstance(value, int) else None
+def _number(value: Any, language: str) -> str | None:
+    return number(value, language) if isinstance(value, int) else None
+
+
+def _text(value: Any) -> str | None:
+    """Text of a checkpoint that anyone may have made, in code marks: nothing in it is Markdown."""
+    if value is None:
+        return None
+    return "`" + " ".join(str(value)[:200].replace("`", "'").replace("|", "/").split()) + "`"

@@ -11,6 +11,7 @@ from gradio.events import api
 from config import MIN_P, STYLES
 from interface.service import News, Refused, Service
 from interface.texts import LANGUAGES, say
+from interface.words import in_line
 
 
 def publish(service: Service) -> None:
@@ -62,20 +63,10 @@ def publish(service: Service) -> None:
 
     def measure(text: str, language: str = "en") -> dict[str, float | list[dict[str, Any]]]:
         """How well the model predicts a text, a sentence a line, and the bits of each piece."""
-        score = _answer(lambda: service.score(text), language)
-        pieces = _answer(lambda: service.surprisals(text), language)
-        return {
-            "perplexity": score.perplexity,
-            "bits_per_character": score.bits_per_character,
-            "bits_per_byte": score.bits_per_byte,
-            "tokens": score.tokens,
-            "tokens_per_word": score.tokens / len(text.split()),
-            "pieces": [dataclasses.asdict(piece) for piece in pieces],
-        }
+        return dataclasses.asdict(_answer(lambda: service.measure(text), language))
 
-    places = service.limits.at_once + service.limits.waiting
     for endpoint in (generate, compare, next_tokens, measure):
-        api(endpoint, api_name=endpoint.__name__, concurrency_limit=2 * places, concurrency_id="model")
+        api(endpoint, api_name=endpoint.__name__, **in_line(service))
 
 
 def _texts(write: Any, language: str) -> list[str]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
 from config import MIN_P, REFERENCE_SENTENCES
-from interface.service import Refused, Service
-from interface.texts import say
-from interface.words import PRIVATE, Words, in_line, tell
+from interface.service import Service
+from interface.texts import number, say
+from interface.words import PRIVATE, Words, in_line, politely
 
 BITS_OF_THE_DARKEST = 15.0
 ALTERNATIVES = 10
 NEW_TOKENS = 60
+BYTES = re.compile(r"(\\x[0-9a-f]{2})+")  # of a letter that the next tokens make whole
+END = "⏎\n"  # how the end of a sentence is shown; no piece of a line holds a line end
 
 
 def build(service: Service, words: Words, language: gr.Radio) -> None:
@@ -35,62 +38,62 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
         gr.Textbox, {"label": "text"}, lines=3, interactive=False, visible=False,
         elem_id="continued",
     )  # fmt: skip
-    pieces = gr.State([])  # (start, end) of each piece that is shown
-    chosen = gr.State(0)  # where the chosen piece begins
+    hidden = gr.update(visible=False)
 
-    def colour(text: str, language: str) -> tuple[Any, Any, Any]:
-        try:
-            found = service.surprisals(text)
-        except Refused as refused:
-            tell(refused, language)
-            return gr.skip(), gr.skip(), gr.skip()
-        shown = [(piece.text or "⏎", min(1.0, piece.bits / BITS_OF_THE_DARKEST)) for piece in found]
-        return shown, [(piece.start, piece.end) for piece in found], gr.update(visible=False)
-
-    def ask(
-        text: str, pieces: list[tuple[int, int]], language: str, event: gr.SelectData
-    ) -> tuple[Any, ...]:
-        start, end = pieces[event.index if isinstance(event.index, int) else event.index[0]]
-        try:
-            found = service.next_tokens(text[:start].split("\n")[-1], ALTERNATIVES)
-        except Refused as refused:
-            tell(refused, language)
-            return (gr.skip(),) * 4
-        options = [
-            (f"{token.probability:.1%}  {token.text or say('end_of_sentence', language)}", str(n))
-            for n, token in enumerate(found)
+    @politely
+    def colour(text: str, language: str) -> Iterator[tuple[Any, ...]]:
+        pieces = service.surprisals(text)
+        shown = [
+            (piece.text or END, min(1.0, piece.bits / BITS_OF_THE_DARKEST)) for piece in pieces
         ]
-        label = say("alternatives", language, token=text[start:end] or "⏎")
-        return (
+        yield shown, hidden, hidden, hidden
+
+    @politely
+    def ask(
+        coloured: list[dict[str, Any]], language: str, event: gr.SelectData
+    ) -> Iterator[tuple[Any, ...]]:
+        pieces = [piece["token"] for piece in coloured]
+        chosen = event.index if isinstance(event.index, int) else event.index[0]
+        before = "".join(pieces[:chosen]).split(END)[-1]
+        found = service.next_tokens(before, ALTERNATIVES)
+        # The value of a choice is the text that would stand there.
+        options = [
+            (
+                f"{number(100 * token.probability, language, 1)} %  "
+                + (BYTES.sub("…", token.text) or say("end_of_sentence", language)),
+                (before + (BYTES.sub("", token.text) if token.text else END)).lstrip(" "),
+            )
+            for token in found
+        ]
+        label = say("alternatives", language, token=pieces[chosen].strip())
+        yield (
             gr.update(choices=options, label=label, value=None, visible=True),
             _bars([token.probability for token in found]),
-            start,
             gr.update(visible=True),
+            hidden,
         )
 
-    def go_on(text: str, start: int, choice: str, language: str) -> Iterator[Any]:
-        before = text[:start]
-        try:
-            token = service.next_tokens(before.split("\n")[-1], ALTERNATIVES)[int(choice)]
-            prompt = before + token.text if before else token.text.lstrip(" ")
-            settings = {"min_p": MIN_P, "max_new_tokens": NEW_TOKENS if token.text else 0}
-            for news in service.write([prompt], [settings]):
-                yield gr.update(value=news.texts[0], visible=True)
-        except Refused as refused:
-            tell(refused, language)
+    @politely
+    def go_on(choice: str, language: str) -> Iterator[Any]:
+        if choice.endswith(END):
+            yield gr.update(value=choice.removesuffix(END), visible=True)
+            return
+        for news in service.write([choice], [{"min_p": MIN_P, "max_new_tokens": NEW_TOKENS}]):
+            yield gr.update(value=news.texts[0], visible=True)
 
-    shared = {**PRIVATE, **in_line(service)}
+    shared: dict[str, Any] = {**PRIVATE, **in_line(service)}
     for event in (look.click, text.submit):
-        event(colour, [text, language], [coloured, pieces, alternatives], **shared)
-    coloured.select(ask, [text, pieces, language], [alternatives, bars, chosen, info], **shared)
-    alternatives.input(go_on, [text, chosen, alternatives, language], continued, **shared)
+        event(colour, [text, language], [coloured, alternatives, info, continued], **shared)
+    coloured.select(ask, [coloured, language], [alternatives, bars, info, continued], **shared)
+    alternatives.input(go_on, [alternatives, language], continued, **shared)
 
 
 def _bars(shares: list[float]) -> str:
     """Each choice has a bar behind it."""
     rules = [
         f"#alternatives label:nth-of-type({n}) {{background: linear-gradient(to right, "
-        f"var(--color-accent-soft) {share:.1%}, transparent {share:.1%});}}"
+        f"color-mix(in srgb, var(--color-accent) 35%, transparent) {share:.1%}, "
+        f"transparent {share:.1%});}}"
         for n, share in enumerate(shares, start=1)
     ]
     return f"<style>{''.join(rules)}</style>"

@@ -33,6 +33,10 @@ class Line:
         self._places: list[Place] = []
         self._changed = threading.Condition()
 
+    def __len__(self) -> int:
+        """How many visitors are served or wait."""
+        return len(self._places)
+
     @contextlib.contextmanager
     def place(self) -> Iterator[Place]:
         """A place at the end of the line until the block is left. Raises Busy."""

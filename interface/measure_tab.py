@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
 from config import REFERENCE_SENTENCES
-from interface.service import Refused, Service
-from interface.words import PRIVATE, Words, in_line, tell
+from interface.service import Service
+from interface.texts import number
+from interface.words import PRIVATE, Words, in_line, politely
 
-FIGURES = ("perplexity", "bits_per_character", "bits_per_byte", "tokens", "tokens_per_word")
+# What is shown, and to how many decimal places.
+FIGURES = {
+    "perplexity": 1,
+    "bits_per_character": 3,
+    "bits_per_byte": 3,
+    "tokens": 0,
+    "tokens_per_word": 2,
+}
+# Neighbouring tokens have one and the other, in light and dark alike.
+STRIPES = {"a": "#4f8f6f", "b": "#8f6fb0"}
 
 
 def build(service: Service, words: Words, language: gr.Radio) -> None:
@@ -31,26 +42,13 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
         show_inline_category=False, elem_id="cut",
     )  # fmt: skip
 
-    def show(text: str, language: str) -> list[Any]:
-        try:
-            score, pieces = service.score(text), service.surprisals(text)
-        except Refused as refused:
-            tell(refused, language)
-            return [gr.skip()] * (len(FIGURES) + 1)
+    @politely
+    def show(text: str, language: str) -> Iterator[list[Any]]:
+        measured = service.measure(text)
+        values = [number(getattr(measured, key), language, FIGURES[key]) for key in FIGURES]
         striped = [
-            (piece.text, "ab"[number % 2]) for number, piece in enumerate(pieces) if piece.text
+            (piece.text or "\n", "ab"[place % 2]) for place, piece in enumerate(measured.pieces)
         ]
-        return [
-            f"{score.perplexity:,.1f}",
-            f"{score.bits_per_character:.3f}",
-            f"{score.bits_per_byte:.3f}",
-            f"{score.tokens:,}",
-            f"{score.tokens / len(text.split()):.2f}",
-            striped,
-        ]
+        yield [*values, striped]
 
     go.click(show, [text, language], [*figures, cut], **PRIVATE, **in_line(service))
-
-
-# Neighbouring tokens have one and the other, in light and dark alike.
-STRIPES = {"a": "#4f8f6f", "b": "#8f6fb0"}

@@ -11,7 +11,7 @@ from interface import about_tab, compare_tab, inside_tab, measure_tab, write_tab
 from interface.api import publish
 from interface.service import Service
 from interface.texts import LANGUAGES, TEXTS, language_of, say
-from interface.words import PRIVATE, Words
+from interface.words import PRIVATE, Words, tell
 from pipeline.errors import TatarGPTError
 
 FIRST_LANGUAGE = "tt"
@@ -26,19 +26,39 @@ JS = """() => {
     });
 }"""
 
+# The first and every later choice: for screen readers; and the page is ready.
+SPEAK = """(language) => {
+    document.documentElement.lang = language;
+    document.documentElement.dataset.ready = "";
+}"""
+
+# Tokens stand as close as in the text; Gradio leaves blanks between their elements.
+CSS = """
+#surprise .textfield *, #cut .textfield * {margin: 0; padding: 0; border-radius: 0; font-size: 0;}
+#surprise .token, #cut .token {display: inline-block;}
+#surprise .textfield .text, #cut .textfield .text {font-size: var(--text-lg);}
+#surprise .token:is(:hover, :focus-visible) {outline: 2px solid var(--color-accent);}
+#alternatives .wrap {flex-direction: column; gap: 2px;}
+#alternatives label {padding-block: 4px;}
+#card thead {display: none;}
+"""
+
 
 def build_page(service: Service) -> gr.Blocks:
     """The page as a gradio.Blocks."""
     words = Words(FIRST_LANGUAGE)
     with gr.Blocks(title=say("title", FIRST_LANGUAGE), analytics_enabled=False) as page:
         remembered = gr.BrowserState(None, storage_key="tatar-gpt-language")
-        words.make(gr.Markdown, {"value": lambda language: introduction(service, language)})
-        language = gr.Radio(
-            [(name, key) for key, name in LANGUAGES.items()],
-            value=FIRST_LANGUAGE,
-            label=" · ".join(TEXTS["language"]),
-            elem_id="language",
-        )
+        with gr.Row():
+            with gr.Column(scale=3):
+                words.make(gr.Markdown, {"value": lambda language: introduction(service, language)})
+            with gr.Column(scale=2, min_width=310):
+                language = gr.Radio(
+                    [(name, key) for key, name in LANGUAGES.items()],
+                    value=FIRST_LANGUAGE,
+                    label=" · ".join(TEXTS["language"]),
+                    elem_id="language",
+                )
         reload = gr.Button(visible=False, elem_id="reload")
         for name, build in (
             ("write", write_tab.build),
@@ -67,13 +87,15 @@ def build_page(service: Service) -> gr.Blocks:
         def open_new(chosen: str) -> list[Any]:
             try:
                 service.load()
-                gr.Info(say("reloaded", chosen))
+                gr.Info(say("reloaded", chosen), title=say("notice", chosen))
             except (TatarGPTError, OSError) as error:
-                gr.Warning(say("not_reloaded", chosen, reason=error))
+                tell(chosen, "not_reloaded", reason=error)
             return [offer(chosen), *words.updates(chosen)]
 
         everything = words.components
-        page.load(begin, remembered, [language, reload, *everything], **PRIVATE)
+        ready = page.load(begin, remembered, [language, reload, *everything], **PRIVATE)
+        ready.then(None, language, None, js=SPEAK, **PRIVATE)
+        language.change(None, language, None, js=SPEAK, **PRIVATE)
         language.input(switch, language, [remembered, reload, *everything], **PRIVATE)
         reload.click(open_new, language, [reload, *everything], **PRIVATE)
     return page
@@ -92,5 +114,9 @@ def appearance() -> dict[str, Any]:
     # Gradio's own font lacks Tatar letters in bold; LocalFont asks no other server.
     sans = gr.themes.LocalFont("Source Sans Pro", weights=(400, 700))
     mono = gr.themes.LocalFont("IBM Plex Mono", weights=(400, 700))
-    theme = gr.themes.Default(font=[sans, "system-ui", "sans-serif"], font_mono=[mono, "monospace"])
-    return {"theme": theme, "js": JS}
+    theme = gr.themes.Default(
+        primary_hue="emerald",
+        font=[sans, "system-ui", "sans-serif"],
+        font_mono=[mono, "monospace"],
+    )
+    return {"theme": theme, "css": CSS, "js": JS}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from interface.limits import Limits
 from interface.page import appearance, build_page
 from interface.service import Service
 
@@ -16,24 +18,25 @@ def serve(
     *,
     host: str,
     port: int,
-    share: bool,
-    auth: tuple[str, str] | None,
+    share: bool = False,
+    auth: tuple[str, str] | None = None,
+    limits: Limits | None = None,
 ) -> None:
-    """Open the model and serve it until interrupted."""
-    service = Service(model_path, tokenizer_dir)
+    """Open the model and serve it until interrupted. Raises what `load_model` raises."""
+    service = Service(model_path, tokenizer_dir, limits or Limits())
     page = build_page(service)
     # The service keeps its own line: Gradio's lets everyone through to it.
     page.queue(max_size=None)
-    places = service.limits.at_once + service.limits.waiting
-    app, _, _ = page.launch(
+    app, local, public = page.launch(
         server_name=host,
         server_port=port,
         share=share,
         auth=auth,
-        max_threads=2 * places + 8,
+        max_threads=2 * service.line.longest + 8,
         prevent_thread_lock=True,
+        quiet=True,
         run_history=False,
-        footer_links=["api"],
+        footer_links=[],
         ssr_mode=False,
         **appearance(),
     )
@@ -44,7 +47,12 @@ def serve(
             "model": str(model_path),
             "step": service.model.card.get("step"),
             "device": str(service.model.embedding.weight.device),
+            "in_line": len(service.line),
             "uptime": round(time.time() - service.started, 1),
         }
 
-    page.block_thread()
+    try:
+        print(f"Open {public or local} in a browser. Ctrl+C ends it.", flush=True)
+        threading.Event().wait()
+    finally:
+        page.close(verbose=False)

@@ -16,7 +16,6 @@ from utils import (
     NextToken,
     Piece,
     Sampling,
-    Score,
     load_model,
     load_tokenizer,
     next_tokens,
@@ -48,6 +47,18 @@ class News:
     context_used: int = 0  # tokens that the model sees of the longest text
     is_over: bool = False
     is_out_of_time: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How well the model predicts a text, and the pieces that it is cut into."""
+
+    perplexity: float
+    bits_per_character: float
+    bits_per_byte: float
+    tokens: int  # the end of each sentence is one
+    tokens_per_word: float
+    pieces: list[Piece]
 
 
 @dataclass
@@ -134,11 +145,20 @@ class Service:
         with self._turn():
             return surprisals(self.model, self.tokenizer, text)
 
-    def score(self, text: str) -> Score:
-        """How well the model predicts a text. Raises Refused."""
+    def measure(self, text: str) -> Measured:
+        """How well the model predicts a text, and where it is cut. Raises Refused."""
         self.check_text(text)
         with self._turn():
-            return score_text(self.model, self.tokenizer, text)
+            score = score_text(self.model, self.tokenizer, text)
+            pieces = surprisals(self.model, self.tokenizer, text)
+        return Measured(
+            perplexity=score.perplexity,
+            bits_per_character=score.bits_per_character,
+            bits_per_byte=score.bits_per_byte,
+            tokens=score.tokens,
+            tokens_per_word=score.tokens / len(text.split()),
+            pieces=pieces,
+        )
 
     def check_length(self, text: str, limit: int) -> None:
         if len(text) > limit:

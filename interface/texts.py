@@ -26,6 +26,7 @@ TEXTS = {
         "This model continues a text that you begin. It is not a chat partner: it does not answer "
         "questions, and what it writes may be untrue.",
     ),
+    "notice": Text("Игътибар", "Внимание", "Notice"),
     "language": Text("Тел", "Язык", "Language"),
     "tab_write": Text("Язу", "Писать", "Write"),
     "tab_compare": Text("Чагыштыру", "Сравнить", "Compare"),
@@ -40,6 +41,7 @@ TEXTS = {
         "The model was trained on the small built-in corpus: it knows only short sentences about "
         "everyday life.",
     ),
+    "sample": Text("проектның үз корпусы", "встроенный корпус", "built-in sample"),
     "replaced": Text(
         "Модельнең яңа файлы бар.",
         "Файл модели обновился.",
@@ -72,6 +74,8 @@ TEXTS = {
         "Здесь появится то, что напишет модель.",
         "What the model writes will appear here.",
     ),
+    "copy": Text("Күчереп алу", "Скопировать", "Copy"),
+    "copied": Text("Текст күчереп алынды.", "Текст скопирован.", "The text is copied."),
     "download": Text(".txt итеп саклау", "Сохранить как .txt", "Save as .txt"),
     "until": Text("Кайда туктарга", "Где остановиться", "Where to stop"),
     "one_sentence": Text("Җөмлә ахырында", "В конце предложения", "At the end of the sentence"),
@@ -134,10 +138,10 @@ TEXTS = {
     "surprise_info": Text(
         "Төс никадәр куерак булса, токен модель өчен шулкадәр көтелмәгәнрәк. Токенга бассагыз, "
         "аның урынында нәрсә була алганы күренер.",
-        "Чем темнее, тем неожиданнее токен для модели. Нажмите на токен, и станет видно, что могло "
-        "стоять на его месте.",
-        "The darker, the less the model expected a token. Click one to see what could have stood "
-        "in its place.",
+        "Чем гуще цвет, тем неожиданнее токен для модели. Нажмите на токен, и станет видно, что "
+        "могло стоять на его месте.",
+        "The stronger the colour, the less the model expected a token. Click one to see what could "
+        "have stood in its place.",
     ),
     "alternatives": Text(
         "«{token}» урынында нәрсә булырга мөмкин иде",
@@ -185,9 +189,11 @@ TEXTS = {
     ),
     "about_recipe": Text("Рецепт", "Рецепт", "Recipe"),
     "recipe": Text(
-        "`{preset}`: {steps} адым, һәр адымда {tokens} токен, өйрәнү тизлеге {learning_rate}",
-        "`{preset}`: шагов: {steps}, токенов в шаге: {tokens}, скорость обучения: {learning_rate}",
-        "`{preset}`: {steps} steps of {tokens} tokens, learning rate {learning_rate}",
+        "{preset}: {steps} адым, һәр адымда {tokens} токен, {optimizer}, өйрәнү тизлеге "
+        "{learning_rate}",
+        "{preset}: шагов: {steps}, токенов в шаге: {tokens}, {optimizer}, скорость обучения: "
+        "{learning_rate}",
+        "{preset}: {steps} steps of {tokens} tokens, {optimizer}, learning rate {learning_rate}",
     ),
     "about_loss": Text(
         "Тикшерү өлешендәге хата", "Ошибка на проверочной части", "Validation loss"
@@ -249,6 +255,12 @@ def say(key: str, language: str, **values: object) -> str:
     """A text in one of LANGUAGES."""
     text: str = getattr(TEXTS[key], language)
     return text.format(**values)
+
+
+def number(value: float, language: str, digits: int = 0) -> str:
+    """A number as it is written in this language: 12 345,6 or 12,345.6."""
+    written = f"{value:,.{digits}f}"
+    return written if language == "en" else written.translate({44: "\u00a0", 46: ","})
 
 
 def language_of(accept_language: str | None) -> str:

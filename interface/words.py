@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+import html
+import inspect
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 
 from interface.service import News, Refused, Service
-from interface.texts import say
+from interface.texts import number, say
 
 # The page's own events are no part of the API.
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
@@ -51,13 +55,33 @@ def choices(*keys: str) -> Callable[[str], list[tuple[str, str]]]:
 
 def in_line(service: Service) -> dict[str, Any]:
     """For an event that uses the model: Gradio lets all through, the service decides."""
-    places = service.limits.at_once + service.limits.waiting
-    return {"concurrency_limit": 2 * places, "concurrency_id": "model"}
+    return {"concurrency_limit": 2 * service.line.longest, "concurrency_id": "model"}
 
 
-def tell(refused: Refused, language: str) -> None:
-    """Tell a visitor why he gets nothing."""
-    gr.Warning(say(refused.key, language, **refused.values))
+def politely(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """A handler that tells a visitor, in his language, why he gets nothing.
+
+    `language` must be among the handler's parameters.
+    """
+    parameters = list(inspect.signature(handler).parameters)
+
+    @functools.wraps(handler)
+    def answer(*inputs: Any) -> Iterator[Any]:
+        language = inputs[parameters.index("language")]
+        try:
+            yield from handler(*inputs)
+        except Refused as refused:
+            tell(language, refused.key, **refused.values)
+        except Exception:  # the visitor is told at once; the cause is for whoever runs the server
+            traceback.print_exc()
+            tell(language, "failed")
+
+    return answer
+
+
+def tell(language: str, key: str, **values: object) -> None:
+    """A note at the edge of the page. What it shows is text, never HTML."""
+    gr.Warning(html.escape(say(key, language, **values)), title=say("notice", language))
 
 
 def figures(news: News, service: Service, language: str) -> str:
@@ -67,8 +91,8 @@ def figures(news: News, service: Service, language: str) -> str:
     words = say(
         "figures",
         language,
-        tokens=news.tokens,
-        speed=round(news.tokens / max(news.seconds, 1e-9)),
+        tokens=number(news.tokens, language),
+        speed=number(news.tokens / max(news.seconds, 1e-9), language),
         used=news.context_used,
         size=service.model.config.block_size,
     )

@@ -8,16 +8,23 @@ from typing import Any
 import gradio as gr
 
 from config import MIN_P, REFERENCE_PROMPTS, STYLES
-from interface.service import Refused, Service
-from interface.words import PRIVATE, Words, choices, figures, in_line, tell
+from interface.service import Service
+from interface.texts import say
+from interface.words import PRIVATE, Words, choices, figures, in_line, politely
 
-# In the browser: the text becomes a file without a visit to the server.
+# In the browser: the text becomes a file, or is copied, without a visit to the server.
 DOWNLOAD = """(text) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], {type: "text/plain;charset=utf-8"}));
     link.download = "tatar-gpt.txt";
     link.click();
     URL.revokeObjectURL(link.href);
+}"""
+# navigator.clipboard is there on this machine and over HTTPS only.
+COPY = """(text) => {
+    if (navigator.clipboard) { navigator.clipboard.writeText(text); return; }
+    document.querySelector("#text textarea").select();
+    document.execCommand("copy");
 }"""
 
 
@@ -26,8 +33,7 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
     prompt = words.make(
         gr.Textbox,
         {"label": "prompt", "placeholder": "prompt_hint", "info": "prompt_info"},
-        lines=3,
-        autofocus=True,
+        lines=2,
         elem_id="prompt",
     )
     examples = words.make(
@@ -35,22 +41,35 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
         samples=[[example] for example in REFERENCE_PROMPTS], elem_id="examples",
     )  # fmt: skip
     with gr.Row():
-        go = words.make(gr.Button, {"value": "continue"}, variant="primary", elem_id="go")
-        again = words.make(gr.Button, {"value": "again"}, elem_id="again")
-        stop = words.make(gr.Button, {"value": "stop"}, variant="stop", elem_id="stop")
+        go = words.make(
+            gr.Button, {"value": "continue"}, min_width=100, variant="primary", elem_id="go"
+        )
+        again = words.make(gr.Button, {"value": "again"}, min_width=100, elem_id="again")
+        stop = words.make(gr.Button, {"value": "stop"}, min_width=100, elem_id="stop")
+    text = words.make(
+        gr.Textbox, {"label": "text", "placeholder": "text_hint"},
+        lines=5, interactive=False, elem_id="text",
+    )  # fmt: skip
+    status = gr.Markdown(elem_id="figures")
+    with gr.Row():
+        copy = words.make(gr.Button, {"value": "copy"}, min_width=100, size="sm", elem_id="copy")
+        download = words.make(
+            gr.Button, {"value": "download"}, min_width=100, size="sm", elem_id="download"
+        )
     with gr.Row():
         until = words.make(
             gr.Radio, {"label": "until", "choices": choices("one_sentence", "go_on")},
-            value="one_sentence",
+            value="one_sentence", elem_id="until",
         )  # fmt: skip
         style = words.make(
-            gr.Radio, {"label": "style", "choices": choices(*STYLES)}, value="balanced"
-        )
-    with words.make(gr.Accordion, {"label": "settings"}, open=False):
+            gr.Radio, {"label": "style", "choices": choices(*STYLES)}, value="balanced",
+            elem_id="style",
+        )  # fmt: skip
+    with words.make(gr.Accordion, {"label": "settings"}, open=False, elem_id="settings"):
         temperature, min_p, top_p, penalty, length = (
             words.make(
                 gr.Slider, {"label": key} | ({"info": f"{key}_info"} if key != "length" else {}),
-                minimum=low, maximum=high, step=step, value=value, elem_id=key,
+                minimum=low, maximum=high, step=step, value=value, buttons=[], elem_id=key,
             )
             for key, low, high, step, value in (
                 ("temperature", 0, 2, 0.05, STYLES["balanced"]),
@@ -61,15 +80,11 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
             )
         )  # fmt: skip
         seed = words.make(
-            gr.Number, {"label": "seed", "info": "seed_info"}, value=None, precision=0, minimum=0
-        )
-    text = words.make(
-        gr.Textbox, {"label": "text", "placeholder": "text_hint"},
-        lines=6, interactive=False, buttons=["copy"], elem_id="text",
-    )  # fmt: skip
-    status = gr.Markdown(elem_id="figures")
-    download = words.make(gr.Button, {"value": "download"}, size="sm", elem_id="download")
+            gr.Number, {"label": "seed", "info": "seed_info"},
+            value=None, precision=0, minimum=0, elem_id="seed",
+        )  # fmt: skip
 
+    @politely
     def write(
         prompt: str,
         until: str,
@@ -90,11 +105,8 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
             "max_new_tokens": int(length),
             "seed": None if seed is None else int(seed),
         }
-        try:
-            for news in service.write([prompt], [settings]):
-                yield news.texts[0], figures(news, service, language)
-        except Refused as refused:
-            tell(refused, language)
+        for news in service.write([prompt], [settings]):
+            yield news.texts[0], figures(news, service, language)
 
     settings = [prompt, until, temperature, min_p, top_p, penalty, length]
     shared: dict[str, Any] = {"outputs": [text, status], **PRIVATE, **in_line(service)}
@@ -107,3 +119,5 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
     examples.click(lambda sample: sample[0], examples, prompt, **PRIVATE)
     style.input(lambda style: STYLES[style], style, temperature, **PRIVATE)
     download.click(None, text, None, js=DOWNLOAD, **PRIVATE)
+    copy.click(None, text, None, js=COPY, **PRIVATE)
+    copy.click(lambda language: gr.Info(say("copied", language), title=""), language, **PRIVATE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from config import SAMPLE_NAME
 from pipeline.errors import CorpusError
@@ -20,6 +21,8 @@ class PreparedCorpus:
     train_sha256: str
     val_sha256: str
     name: str
+    # What the manifest says of it: sentences, characters, licence; nothing where there is none.
+    facts: dict[str, Any]
 
     @property
     def is_sample(self) -> bool:
@@ -52,7 +55,20 @@ def load_corpus(data_dir: Path) -> PreparedCorpus:
         train_sha256=hashes["train"],
         val_sha256=hashes["val"],
         name=str(manifest.get("corpus", "a text of unknown origin")),
+        facts=_facts(manifest),
     )
+
+
+def _facts(manifest: dict[str, Any]) -> dict[str, Any]:
+    try:
+        licences = dict.fromkeys(source["licence"] for source in manifest["sources"])
+        return {
+            "sentences": int(manifest["lines"]["train"]),
+            "characters": int(manifest["characters"]["train"]),
+            "licence": ", ".join(map(str, licences)),
+        }
+    except (KeyError, TypeError, ValueError):
+        return {}
 
 
 def count_lines(path: Path) -> int:

@@ -1,0 +1,337 @@
+"""What a person does with the page, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from config import REFERENCE_PROMPTS
+from interface.texts import LANGUAGES, TEXTS, say
+
+TABS = ("tab_write", "tab_compare", "tab_inside", "tab_measure", "tab_about")
+
+
+def go_to(page: Page, tab: str) -> None:
+    page.get_by_role("tab", name=tab, exact=True).click()
+
+
+@pytest.mark.parametrize(
+    ("browsers", "language"), [("tt-RU", "tt"), ("ru-RU", "ru"), ("en-GB", "en"), ("de", "tt")]
+)
+def test_the_page_speaks_the_browsers_language(
+    browsers: str, language: str, server: Any, visit: Any
+) -> None:
+    page = visit(server, browsers)
+    expect(page.locator("html")).to_have_attribute("lang", language)
+    for tab in TABS:
+        expect(page.get_by_role("tab", name=say(tab, language), exact=True)).to_be_visible()
+    expect(page.locator("#go")).to_have_text(say("continue", language))
+    expect(page.get_by_label(say("prompt", language))).to_be_visible()
+    expect(page.get_by_text(say("intro", language))).to_be_visible()
+
+
+def test_another_language_is_spoken_at_once_and_remembered(server: Any, visit: Any) -> None:
+    page = visit(server, "tt-RU")
+    page.locator("#prompt textarea").fill("Казан")
+    page.get_by_label(LANGUAGES["ru"]).check()
+    expect(page.locator("#go")).to_have_text(say("continue", "ru"))
+    expect(page.locator("#prompt textarea")).to_have_value("Казан")  # nothing is lost
+    expect(page.locator("html")).to_have_attribute("lang", "ru")
+    page.reload()
+    page.locator("html[data-ready]").wait_for()
+    expect(page.locator("#go")).to_have_text(say("continue", "ru"))
+    expect(page.get_by_label(LANGUAGES["ru"])).to_be_checked()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_other_language_is_left_over(language: str, server: Any, visit: Any) -> None:
+    page = visit(server, {"tt": "tt-RU", "ru": "ru-RU", "en": "en-US"}[language])
+    page.locator("#settings button").click()
+    others = [other for other in LANGUAGES if other != language]
+    foreign = {
+        getattr(words, other)
+        for words in TEXTS.values()
+        for other in others
+        if getattr(words, other) not in words[list(LANGUAGES).index(language) :][:1]
+    }
+    foreign -= {getattr(words, language) for words in TEXTS.values()}
+    for tab in TABS:
+        go_to(page, say(tab, language))
+        shown = page.locator("body").inner_text()
+        lines = {line.strip() for line in shown.splitlines()}
+        assert not lines & foreign
+
+
+def test_a_text_grows(server: Any, visit: Any) -> None:
+    page = visit(server)
+    page.locator("#prompt textarea").fill("Казан шәһәре")
+    page.locator("#go").click()
+    expect(page.locator("#text textarea")).to_have_value(re.compile("^Казан шәһәре .+"))
+    expect(page.locator("#figures")).to_contain_text("Токеннар")
+    expect(page.locator("#figures")).to_contain_text("/ 32 токен")
+
+
+def test_ctrl_enter_and_an_example(server: Any, visit: Any) -> None:
+    page = visit(server)
+    page.locator("#examples").get_by_text(REFERENCE_PROMPTS[1], exact=True).click()
+    expect(page.locator("#prompt textarea")).to_have_value(REFERENCE_PROMPTS[1])
+    page.locator("#prompt textarea").press("Control+Enter")
+    expect(page.locator("#text textarea")).to_have_value(re.compile(REFERENCE_PROMPTS[1] + ".+"))
+
+
+def test_a_seed_gives_the_same_text_and_another_one_differs(server: Any, visit: Any) -> None:
+    page = visit(server)
+    page.get_by_label(say("go_on", "tt")).check()
+    page.get_by_label(say("bold", "tt")).check()
+    page.locator("#settings button").first.click()
+    expect(page.locator("#temperature input[type=number]")).to_have_value("1.5")
+    page.locator("#min_p input[type=number]").fill("0")
+    page.locator("#seed input").fill("7")
+    page.locator("#prompt textarea").fill("Казан")
+    texts = []
+    for button in ("#go", "#go", "#again"):
+        before = page.locator("#figures").inner_text()
+        page.locator(button).click()
+        expect(page.locator("#figures")).not_to_have_text(before)
+        expect(page.locator("#figures")).to_contain_text("Токеннар: 100")
+        texts.append(page.locator("#text textarea").input_value())
+        page.locator("#prompt textarea").fill("Казан")
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_the_text_is_saved_and_copied(server: Any, visit: Any) -> None:
+    page = visit(server, permissions=["clipboard-read", "clipboard-write"])
+    page.locator("#prompt textarea").fill("Казан")
+    page.locator("#go").click()
+    expect(page.locator("#text textarea")).to_have_value(re.compile("Казан .+[.]$"))
+    text = page.locator("#text textarea").input_value()
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename.endswith(".txt")
+    assert Path(download.value.path()).read_text(encoding="utf-8") == text
+    page.locator("#copy").click()
+    expect(page.get_by_text(say("copied", "tt"))).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == text
+
+
+def start_a_long_text(page: Page) -> None:
+    page.get_by_label(say("go_on", "tt")).check()
+    page.locator("#settings button").first.click()
+    page.locator("#length input[type=number]").fill("400")
+    page.locator("#length input[type=number]").press("Tab")
+    page.locator("#prompt textarea").fill("Казан")
+    page.locator("#go").click()
+    expect(page.locator("#text textarea")).to_have_value(re.compile("^Казан.+"))
+
+
+def test_stop_stops_the_computation(narrow_server: Any, visit: Any) -> None:
+    page = visit(narrow_server)
+    start_a_long_text(page)
+    assert narrow_server.health()["in_line"] == 1
+    page.locator("#stop").click()
+    narrow_server.wait_until_nobody_is_in_line(seconds=2)
+    said = page.locator("#figures").inner_text()
+    assert int(re.findall(r"\d+", said)[0]) < 400
+    assert page.locator("#text textarea").input_value().startswith("Казан")
+
+
+def test_a_closed_tab_frees_its_place(narrow_server: Any, visit: Any) -> None:
+    page = visit(narrow_server)
+    start_a_long_text(page)
+    assert narrow_server.health()["in_line"] == 1
+    page.close()
+    narrow_server.wait_until_nobody_is_in_line(seconds=2)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_who_comes_too_late_is_told_in_his_language(
+    language: str, narrow_server: Any, visit: Any
+) -> None:
+    first, second = visit(narrow_server), visit(narrow_server)
+    second.get_by_label(LANGUAGES[language]).check()
+    expect(second.locator("#go")).to_have_text(say("continue", language))
+    start_a_long_text(first)
+    second.locator("#prompt textarea").fill("Идел")
+    second.locator("#go").click()
+    expect(second.get_by_text(say("busy", language))).to_be_visible()
+    first.locator("#stop").click()
+    narrow_server.wait_until_nobody_is_in_line(seconds=2)
+
+
+def test_one_prompt_at_three_temperatures(server: Any, visit: Any) -> None:
+    page = visit(server, "en-US")
+    go_to(page, "Compare")
+    page.locator("#compared textarea, #compared input").fill("Казан")
+    page.locator("#compare").click()
+    for style in ("careful", "balanced", "bold"):
+        expect(page.locator(f"#text_{style} textarea")).to_have_value(re.compile("^Казан .+"))
+    expect(page.get_by_label("Carefully (0.3)")).to_be_visible()
+
+
+def test_a_look_inside_and_another_way_on(server: Any, visit: Any, make_service: Any) -> None:
+    page = visit(server, "ru-RU")
+    go_to(page, say("tab_inside", "ru"))
+    page.locator("#looked_at textarea").fill("Казан шәһәре башкала.")
+    page.locator("#look").click()
+    tokens = page.locator("#surprise .token")
+    expect(tokens).not_to_have_count(0)
+    assert "".join(tokens.all_inner_texts()).startswith("Казан шәһәре башкала.")
+    # What the model knows is pale, what it never saw there is not.
+    shares = [float(s) for s in re.findall(r"rgba\(239, 68, 60, ([\d.]+)\)", tokens_style(page))]
+    assert min(shares) < 0.1 < 0.5 < max(shares)
+    before = "".join(tokens.all_inner_texts()[:2])
+    tokens.nth(2).click()
+    choices = page.locator("#alternatives label")
+    expect(choices).to_have_count(10)
+    service = make_service()
+    likeliest = service.next_tokens(before, 1)[0]
+    expect(choices.first).to_contain_text(f"{100 * likeliest.probability:.1f}".replace(".", ","))
+    widths = page.locator("#alternatives label").evaluate_all(
+        "all => all.map(one => getComputedStyle(one).backgroundImage)"
+    )
+    assert all("linear-gradient" in width for width in widths)
+    assert len(set(widths)) > 1
+    choices.first.click()
+    expect(page.locator("#continued textarea")).to_have_value(re.compile(f"^{before}.+[.]$"))
+
+
+def tokens_style(page: Page) -> str:
+    return page.locator("#surprise .textfield").inner_html()
+
+
+def test_a_text_is_measured(server: Any, visit: Any) -> None:
+    page = visit(server)
+    go_to(page, say("tab_measure", "tt"))
+    page.locator("#measured textarea").fill("Казан шәһәре матур.\nКүлмәк!")
+    page.locator("#measure").click()
+    for name in ("perplexity", "bits_per_character", "bits_per_byte", "tokens_per_word"):
+        field = page.locator(f"#{name} textarea, #{name} input")
+        expect(field).to_have_value(re.compile(r"^[\d\u00a0]+,\d+$"))
+    text = "".join(page.locator("#cut .token").all_inner_texts())
+    assert text.replace("\n", "") == "Казан шәһәре матур.Күлмәк!"
+
+
+def test_nothing_to_measure(server: Any, visit: Any) -> None:
+    page = visit(server, "ru-RU")
+    go_to(page, say("tab_measure", "ru"))
+    page.locator("#measured textarea").fill(" ")
+    page.locator("#measure").click()
+    expect(page.get_by_text(say("empty", "ru"))).to_be_visible()
+
+
+def test_the_card_and_the_curve(server: Any, visit: Any) -> None:
+    page = visit(server)
+    go_to(page, say("tab_about", "tt"))
+    for words in ("primer", "2 катлам, 2 игътибар башы", say("about_loss", "tt")):
+        expect(page.locator("#card")).to_contain_text(words)
+    expect(page.locator("#curve canvas, #curve svg.marks").first).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_narrow_window(scheme: str, server: Any, visit: Any) -> None:
+    page = visit(server, "ru-RU", width=390, color_scheme=scheme, has_touch=True)
+    for tab in TABS:
+        name = say(tab, "ru")
+        if not page.get_by_role("tab", name=name, exact=True).is_visible():
+            page.locator(".overflow-menu > button").click()
+            page.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
+        else:
+            go_to(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, tab
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    brightness = sum(map(int, re.findall(r"\d+", background)[:3]))
+    assert brightness > 600 if scheme == "light" else brightness < 150
+
+
+def test_the_keyboard_is_enough(server: Any, visit: Any) -> None:
+    page = visit(server)
+    page.locator("#language input").first.focus()
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("document.activeElement.closest('[id]:not([role=tab])')?.id ?? ''")
+        )
+        if reached[-1] == "prompt":
+            page.keyboard.type("Казан")
+        if reached[-1] == "go":
+            page.keyboard.press("Enter")
+            break
+    expect(page.locator("#text textarea")).to_have_value(re.compile("^Казан .+"))
+
+
+def test_every_field_has_a_name_for_a_screen_reader(server: Any, visit: Any) -> None:
+    page = visit(server)
+    page.locator("#settings button").first.click()
+    for tab in TABS:
+        go_to(page, say(tab, "tt"))
+        nameless = page.evaluate(
+            """[...document.querySelectorAll("input, textarea, button, select")]
+                .filter((e) => e.checkVisibility())
+                .filter((e) => !e.labels?.length && !e.ariaLabel && !e.innerText.trim()
+                    && !e.getAttribute("aria-labelledby") && !e.title)
+                .map((e) => e.outerHTML.slice(0, 200))"""
+        )
+        assert nameless == []
+
+
+def test_letters_of_one_word_come_from_one_font(server: Any, visit: Any) -> None:
+    page = visit(server)
+    page.locator("#prompt textarea").fill("Әйдә, көн җылы, һава тыңгысыз, үзең бел. ӘӨҮҖҢҺ")
+    page.locator("#go").click()
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("DOM.enable")
+    devtools.send("CSS.enable")
+    root = devtools.send("DOM.getDocument", {"depth": -1})["root"]["nodeId"]
+    mixed, seen = [], 0
+    for selector in ("h1", "button", "label", "span", "p", "textarea", "td"):
+        found = devtools.send("DOM.querySelectorAll", {"nodeId": root, "selector": selector})
+        for node in found["nodeIds"]:
+            fonts = devtools.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+            seen += bool(fonts)
+            if len({font["familyName"] for font in fonts}) > 1:
+                html = devtools.send("DOM.getOuterHTML", {"nodeId": node})["outerHTML"]
+                mixed.append((html[:200], fonts))
+    assert seen > 20
+    assert mixed == []
+
+
+HOSTILE = {
+    "special": "<bos> <eos> <pad> Казан",
+    "markup": "<img src=x onerror=\"window.broken=1\"><script>window.broken=1</script> **Казан** [а](б)",
+    "control": "Казан\u0000\u0007\u200b\u202e шәһәре",
+    "scripts": "日本語 עברית 👩\u200d👩\u200d👧 Ҡаҙан",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_is_typed_is_text_and_nothing_else(kind: str, server: Any, visit: Any) -> None:
+    text = HOSTILE[kind]
+    page = visit(server)
+    page.locator("#prompt textarea").fill(text)
+    page.locator("#go").click()
+    expect(page.locator("#text textarea")).to_have_value(re.compile("^" + re.escape(text)))
+    go_to(page, say("tab_inside", "tt"))
+    page.locator("#looked_at textarea").fill(text)
+    page.locator("#look").click()
+    expect(page.locator("#surprise .token").first).to_be_visible()
+    page.locator("#surprise .token").nth(1).click()
+    expect(page.locator("#alternatives label")).to_have_count(10)
+    shown = "".join(page.locator("#surprise .text").evaluate_all("a => a.map(e => e.textContent)"))
+    assert text.replace("\u0000", "") in shown.replace("\u0000", "")
+    go_to(page, say("tab_measure", "tt"))
+    page.locator("#measured textarea").fill(text)
+    page.locator("#measure").click()
+    expect(page.locator("#cut .token").first).to_be_visible()
+    assert page.evaluate("window.broken") is None
+
+
+def test_a_hundred_thousand_characters(server: Any, visit: Any) -> None:
+    page = visit(server, "en-US")
+    page.locator("#prompt textarea").fill("а" * 100_000)
+    page.locator("#go").click()
+    expect(page.get_by_text("The text is too long: 100000 characters")).to_be_visible()
