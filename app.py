@@ -8,9 +8,11 @@ Serves this machine alone; nothing is sent anywhere.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
+from config import ConfigError
 from pipeline.command import DONE, command
 from pipeline.flags import Parser
 
@@ -27,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not (args.port.isdecimal() and 0 < int(args.port) < 65_536):
         parser.error(f"--port {args.port}: must be a whole number from 1 to 65535")
+    check_address(args.host, int(args.port))
     user, colon, password = (args.auth or "").partition(":")
     if args.auth is not None and not (user and colon and password):
         parser.error("--auth: must be USER:PASSWORD")
@@ -45,6 +48,18 @@ def main(argv: list[str] | None = None) -> int:
         auth=(user, password) if args.auth else None,
     )
     return DONE
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise ConfigError if nothing can listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        problem = (
+            f"--host {host} --port {port}: cannot listen there ({error.strerror}). Give others"
+        )
+        raise ConfigError([problem]) from None
 
 
 if __name__ == "__main__":

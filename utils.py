@@ -39,6 +39,7 @@ __all__ = [
     "Sampling",
     "Score",
     "check_tokenizer",
+    "find_path",
     "generate_text",
     "generate_texts",
     "load_model",
@@ -63,7 +64,7 @@ def load_model(
     tokenizer there is checked at once to be the model's own. `model.card` holds facts about the
     training. Raises ModelNotFoundError, CheckpointError, TokenizerError.
     """
-    path = _find(path)
+    path = find_path(path)
     model = build_model(load_checkpoint(path), path)
     if tokenizer_dir is not None:
         tokenizer, _ = load_tokenizer(tokenizer_dir)
@@ -73,7 +74,7 @@ def load_model(
 
 def load_tokenizer(tokenizer_dir: str | Path = "tokenizer") -> tuple[Tokenizer, dict[str, Any]]:
     """The tokenizer and its facts; see `pipeline.tokenizer.load_tokenizer`."""
-    return _tokenizer.load_tokenizer(_find(tokenizer_dir))
+    return _tokenizer.load_tokenizer(find_path(tokenizer_dir))
 
 
 def generate_text(
@@ -236,6 +237,6 @@ def _sha256_of(tokenizer: Tokenizer) -> str:
     return hashlib.sha256(tokenizer.to_str(pretty=True).encode("utf-8")).hexdigest()
 
 
-def _find(path: str | Path) -> Path:
+def find_path(path: str | Path) -> Path:
     path = Path(path)
     return path if path.exists() or path.is_absolute() else PROJECT_DIR / path

@@ -38,7 +38,6 @@ def card(service: Service, language: str) -> str:
     """What is known of the model, as a Markdown table."""
     known, model = service.model.card, service.model
     corpus = known.get("corpus")
-    date = datetime.fromtimestamp(service.opened[0] / 1e9).astimezone()
     rows = {
         "about_corpus": say("sample", language) if corpus == SAMPLE_NAME else _text(corpus),
         "about_sentences": _number(known.get("sentences"), language),
@@ -48,7 +47,7 @@ def card(service: Service, language: str) -> str:
         "about_shape": say("shape", language, **vars(model.config)),
         "about_recipe": _recipe(known, language),
         "about_loss": _loss(known, language),
-        "about_date": date.strftime("%d.%m.%Y"),
+        "about_date": _date(service),
     }
     unknown = say("unknown", language)
     lines = [f"| {say(key, language)} | {value or unknown} |" for key, value in rows.items()]
@@ -97,6 +96,12 @@ def _loss(known: dict[str, Any], language: str) -> str | None:
     return say(
         "loss", language, loss=number(loss, language, 3), guessing=number(guessing, language, 3)
     )
+
+
+def _date(service: Service) -> str | None:
+    if service.opened is None:
+        return None
+    return datetime.fromtimestamp(service.opened[0] / 1e9).astimezone().strftime("%d.%m.%Y")
 
 
 def _number(value: Any, language: str) -> str | None:

@@ -82,5 +82,7 @@ def _answer(ask: Any, language: str) -> Any:
     try:
         return ask()
     except Refused as refused:
-        words = say(refused.key, language if language in LANGUAGES else "en", **refused.values)
+        if language not in tuple(LANGUAGES):
+            language = "en"
+        words = say(refused.key, language, **refused.values)
         raise gr.Error(words, print_exception=False) from None

@@ -61,14 +61,14 @@ def build_page(service: Service) -> gr.Blocks:
                 )
         reload = gr.Button(visible=False, elem_id="reload")
         for name, build in (
-            ("write", write_tab.build),
-            ("compare", compare_tab.build),
-            ("inside", inside_tab.build),
-            ("measure", measure_tab.build),
+            ("tab_write", write_tab.build),
+            ("tab_compare", compare_tab.build),
+            ("tab_inside", inside_tab.build),
+            ("tab_measure", measure_tab.build),
         ):
-            with words.make(gr.Tab, {"label": f"tab_{name}"}, id=name):
+            with words.make(gr.Tab, {"label": name}, id=name):
                 build(service, words, language)
-        with words.make(gr.Tab, {"label": "tab_about"}, id="about"):
+        with words.make(gr.Tab, {"label": "tab_about"}, id="tab_about"):
             about_tab.build(service, words)
         publish(service)
 

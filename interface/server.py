@@ -35,6 +35,7 @@ def serve(
         max_threads=2 * service.line.longest + 8,
         prevent_thread_lock=True,
         quiet=True,
+        max_file_size=1,  # byte: nothing here takes files
         run_history=False,
         footer_links=[],
         ssr_mode=False,

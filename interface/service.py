@@ -16,6 +16,7 @@ from utils import (
     NextToken,
     Piece,
     Sampling,
+    find_path,
     load_model,
     load_tokenizer,
     next_tokens,
@@ -24,6 +25,7 @@ from utils import (
     valid_unicode,
 )
 
+MOST_ALTERNATIVES = 100
 SECONDS_BETWEEN_NEWS = 0.04  # each message to the page costs it some 4 ms
 
 
@@ -70,6 +72,7 @@ class Service:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
+        self.model_path = find_path(self.model_path)
         self.started = time.time()
         self.line = Line(self.limits.at_once, self.limits.waiting)
         self.load()
@@ -83,11 +86,8 @@ class Service:
 
     @property
     def is_replaced(self) -> bool:
-        """Whether the file is no longer the one that was opened."""
-        try:
-            return _stamp(self.model_path) != self.opened
-        except OSError:  # being replaced just now, or gone: the open model works on
-            return False
+        """Whether the file is no longer the one that was opened; the open model works on."""
+        return _stamp(self.model_path) not in (None, self.opened)
 
     def write(self, prompts: Sequence[str], settings: Sequence[dict[str, Any]]) -> Iterator[News]:
         """Continue prompts, each with settings of its own. Raises Refused.
@@ -136,6 +136,9 @@ class Service:
     def next_tokens(self, prompt: str, k: int = 10) -> list[NextToken]:
         """The k likeliest tokens after a prompt. Raises Refused."""
         self.check_length(prompt, self.limits.text_characters)
+        if type(k) is not int or not 0 < k <= MOST_ALTERNATIVES:
+            problem = f"k {k!r:.40}: must be a whole number from 1 to {MOST_ALTERNATIVES}"
+            raise Refused("out_of_range", problems=problem)
         with self._turn():
             return next_tokens(self.model, self.tokenizer, prompt, k)
 
@@ -161,13 +164,15 @@ class Service:
         )
 
     def check_length(self, text: str, limit: int) -> None:
+        if not isinstance(text, str):  # a program may send anything
+            raise Refused("out_of_range", problems=f"{text!r:.40}: must be text")
         if len(text) > limit:
             raise Refused("too_long", given=len(text), limit=limit)
 
     def check_text(self, text: str) -> None:
+        self.check_length(text, self.limits.text_characters)
         if not text.strip():
             raise Refused("empty")
-        self.check_length(text, self.limits.text_characters)
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
@@ -181,7 +186,10 @@ class Service:
             raise Refused("busy") from None
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """What changes when another file takes this name."""
-    status = path.stat()
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes when another file takes this name; None where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
     return status.st_mtime_ns, status.st_size, status.st_ino

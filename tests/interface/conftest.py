@@ -59,7 +59,7 @@ class Server:
             assert time.monotonic() < deadline, self.health()
 
 
-def free_port() -> int:
+def unused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]
 
@@ -67,7 +67,7 @@ def free_port() -> int:
 @contextlib.contextmanager
 def running(workspace: Workspace, **limits: Any) -> Iterator[Server]:
     """A server with this workspace's model, until the block is left."""
-    port = free_port()
+    port = unused_port()
     code = f"""if True:
         import os, pathlib
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -91,6 +91,16 @@ def running(workspace: Workspace, **limits: Any) -> Iterator[Server]:
             yield Server(f"http://127.0.0.1:{port}", process)
         finally:
             process.kill()
+
+
+@pytest.fixture
+def free_port() -> Any:
+    return unused_port
+
+
+@pytest.fixture
+def serve() -> Any:
+    return running
 
 
 @pytest.fixture(scope="session")
@@ -149,21 +159,21 @@ def visit(browser: Browser) -> Iterator[Any]:
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def open_page(server: Server, language: str = "tt-RU", width: int = 1200, **more: Any) -> Page:
+    def open_page(url: str, language: str = "tt-RU", width: int = 1200, **more: Any) -> Page:
         context = browser.new_context(
             locale=language, viewport={"width": width, "height": 850}, **more
         )
         context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
-        watch(page, server)
-        page.goto(server.url)
+        watch(page, url)
+        page.goto(url)
         page.locator("html[data-ready]").wait_for()
         return page
 
-    def watch(page: Page, server: Server) -> None:
+    def watch(page: Page, url: str) -> None:
         def request(request: Request) -> None:
-            if not request.url.startswith((server.url, "data:", "blob:")):
+            if not request.url.startswith((url, "data:", "blob:")):
                 complaints.append(f"a request to {request.url}")
 
         def message(message: ConsoleMessage) -> None:

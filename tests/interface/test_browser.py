@@ -25,7 +25,7 @@ def go_to(page: Page, tab: str) -> None:
 def test_the_page_speaks_the_browsers_language(
     browsers: str, language: str, server: Any, visit: Any
 ) -> None:
-    page = visit(server, browsers)
+    page = visit(server.url, browsers)
     expect(page.locator("html")).to_have_attribute("lang", language)
     for tab in TABS:
         expect(page.get_by_role("tab", name=say(tab, language), exact=True)).to_be_visible()
@@ -35,7 +35,7 @@ def test_the_page_speaks_the_browsers_language(
 
 
 def test_another_language_is_spoken_at_once_and_remembered(server: Any, visit: Any) -> None:
-    page = visit(server, "tt-RU")
+    page = visit(server.url, "tt-RU")
     page.locator("#prompt textarea").fill("Казан")
     page.get_by_label(LANGUAGES["ru"]).check()
     expect(page.locator("#go")).to_have_text(say("continue", "ru"))
@@ -49,7 +49,7 @@ def test_another_language_is_spoken_at_once_and_remembered(server: Any, visit: A
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_other_language_is_left_over(language: str, server: Any, visit: Any) -> None:
-    page = visit(server, {"tt": "tt-RU", "ru": "ru-RU", "en": "en-US"}[language])
+    page = visit(server.url, {"tt": "tt-RU", "ru": "ru-RU", "en": "en-US"}[language])
     page.locator("#settings button").click()
     others = [other for other in LANGUAGES if other != language]
     foreign = {
@@ -67,7 +67,7 @@ def test_no_other_language_is_left_over(language: str, server: Any, visit: Any) 
 
 
 def test_a_text_grows(server: Any, visit: Any) -> None:
-    page = visit(server)
+    page = visit(server.url)
     page.locator("#prompt textarea").fill("Казан шәһәре")
     page.locator("#go").click()
     expect(page.locator("#text textarea")).to_have_value(re.compile("^Казан шәһәре .+"))
@@ -76,7 +76,7 @@ def test_a_text_grows(server: Any, visit: Any) -> None:
 
 
 def test_ctrl_enter_and_an_example(server: Any, visit: Any) -> None:
-    page = visit(server)
+    page = visit(server.url)
     page.locator("#examples").get_by_text(REFERENCE_PROMPTS[1], exact=True).click()
     expect(page.locator("#prompt textarea")).to_have_value(REFERENCE_PROMPTS[1])
     page.locator("#prompt textarea").press("Control+Enter")
@@ -84,7 +84,7 @@ def test_ctrl_enter_and_an_example(server: Any, visit: Any) -> None:
 
 
 def test_a_seed_gives_the_same_text_and_another_one_differs(server: Any, visit: Any) -> None:
-    page = visit(server)
+    page = visit(server.url)
     page.get_by_label(say("go_on", "tt")).check()
     page.get_by_label(say("bold", "tt")).check()
     page.locator("#settings button").first.click()
@@ -104,7 +104,7 @@ def test_a_seed_gives_the_same_text_and_another_one_differs(server: Any, visit: 
 
 
 def test_the_text_is_saved_and_copied(server: Any, visit: Any) -> None:
-    page = visit(server, permissions=["clipboard-read", "clipboard-write"])
+    page = visit(server.url, permissions=["clipboard-read", "clipboard-write"])
     page.locator("#prompt textarea").fill("Казан")
     page.locator("#go").click()
     expect(page.locator("#text textarea")).to_have_value(re.compile("Казан .+[.]$"))
@@ -129,7 +129,7 @@ def start_a_long_text(page: Page) -> None:
 
 
 def test_stop_stops_the_computation(narrow_server: Any, visit: Any) -> None:
-    page = visit(narrow_server)
+    page = visit(narrow_server.url)
     start_a_long_text(page)
     assert narrow_server.health()["in_line"] == 1
     page.locator("#stop").click()
@@ -140,7 +140,7 @@ def test_stop_stops_the_computation(narrow_server: Any, visit: Any) -> None:
 
 
 def test_a_closed_tab_frees_its_place(narrow_server: Any, visit: Any) -> None:
-    page = visit(narrow_server)
+    page = visit(narrow_server.url)
     start_a_long_text(page)
     assert narrow_server.health()["in_line"] == 1
     page.close()
@@ -151,7 +151,7 @@ def test_a_closed_tab_frees_its_place(narrow_server: Any, visit: Any) -> None:
 def test_who_comes_too_late_is_told_in_his_language(
     language: str, narrow_server: Any, visit: Any
 ) -> None:
-    first, second = visit(narrow_server), visit(narrow_server)
+    first, second = visit(narrow_server.url), visit(narrow_server.url)
     second.get_by_label(LANGUAGES[language]).check()
     expect(second.locator("#go")).to_have_text(say("continue", language))
     start_a_long_text(first)
@@ -163,7 +163,7 @@ def test_who_comes_too_late_is_told_in_his_language(
 
 
 def test_one_prompt_at_three_temperatures(server: Any, visit: Any) -> None:
-    page = visit(server, "en-US")
+    page = visit(server.url, "en-US")
     go_to(page, "Compare")
     page.locator("#compared textarea, #compared input").fill("Казан")
     page.locator("#compare").click()
@@ -173,7 +173,7 @@ def test_one_prompt_at_three_temperatures(server: Any, visit: Any) -> None:
 
 
 def test_a_look_inside_and_another_way_on(server: Any, visit: Any, make_service: Any) -> None:
-    page = visit(server, "ru-RU")
+    page = visit(server.url, "ru-RU")
     go_to(page, say("tab_inside", "ru"))
     page.locator("#looked_at textarea").fill("Казан шәһәре башкала.")
     page.locator("#look").click()
@@ -204,7 +204,7 @@ def tokens_style(page: Page) -> str:
 
 
 def test_a_text_is_measured(server: Any, visit: Any) -> None:
-    page = visit(server)
+    page = visit(server.url)
     go_to(page, say("tab_measure", "tt"))
     page.locator("#measured textarea").fill("Казан шәһәре матур.\nКүлмәк!")
     page.locator("#measure").click()
@@ -216,7 +216,7 @@ def test_a_text_is_measured(server: Any, visit: Any) -> None:
 
 
 def test_nothing_to_measure(server: Any, visit: Any) -> None:
-    page = visit(server, "ru-RU")
+    page = visit(server.url, "ru-RU")
     go_to(page, say("tab_measure", "ru"))
     page.locator("#measured textarea").fill(" ")
     page.locator("#measure").click()
@@ -224,7 +224,7 @@ def test_nothing_to_measure(server: Any, visit: Any) -> None:
 
 
 def test_the_card_and_the_curve(server: Any, visit: Any) -> None:
-    page = visit(server)
+    page = visit(server.url)
     go_to(page, say("tab_about", "tt"))
     for words in ("primer", "2 катлам, 2 игътибар башы", say("about_loss", "tt")):
         expect(page.locator("#card")).to_contain_text(words)
@@ -233,7 +233,7 @@ def test_the_card_and_the_curve(server: Any, visit: Any) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_narrow_window(scheme: str, server: Any, visit: Any) -> None:
-    page = visit(server, "ru-RU", width=390, color_scheme=scheme, has_touch=True)
+    page = visit(server.url, "ru-RU", width=390, color_scheme=scheme, has_touch=True)
     for tab in TABS:
         name = say(tab, "ru")
         if not page.get_by_role("tab", name=name, exact=True).is_visible():
@@ -248,7 +248,7 @@ def test_a_narrow_window(scheme: str, server: Any, visit: Any) -> None:
 
 
 def test_the_keyboard_is_enough(server: Any, visit: Any) -> None:
-    page = visit(server)
+    page = visit(server.url)
     page.locator("#language input").first.focus()
     reached = []
     for _ in range(40):
@@ -265,7 +265,7 @@ def test_the_keyboard_is_enough(server: Any, visit: Any) -> None:
 
 
 def test_every_field_has_a_name_for_a_screen_reader(server: Any, visit: Any) -> None:
-    page = visit(server)
+    page = visit(server.url)
     page.locator("#settings button").first.click()
     for tab in TABS:
         go_to(page, say(tab, "tt"))
@@ -280,7 +280,7 @@ def test_every_field_has_a_name_for_a_screen_reader(server: Any, visit: Any) -> 
 
 
 def test_letters_of_one_word_come_from_one_font(server: Any, visit: Any) -> None:
-    page = visit(server)
+    page = visit(server.url)
     page.locator("#prompt textarea").fill("Әйдә, көн җылы, һава тыңгысыз, үзең бел. ӘӨҮҖҢҺ")
     page.locator("#go").click()
     devtools = page.context.new_cdp_session(page)
@@ -311,7 +311,7 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_what_is_typed_is_text_and_nothing_else(kind: str, server: Any, visit: Any) -> None:
     text = HOSTILE[kind]
-    page = visit(server)
+    page = visit(server.url)
     page.locator("#prompt textarea").fill(text)
     page.locator("#go").click()
     expect(page.locator("#text textarea")).to_have_value(re.compile("^" + re.escape(text)))
@@ -331,7 +331,7 @@ def test_what_is_typed_is_text_and_nothing_else(kind: str, server: Any, visit: A
 
 
 def test_a_hundred_thousand_characters(server: Any, visit: Any) -> None:
-    page = visit(server, "en-US")
+    page = visit(server.url, "en-US")
     page.locator("#prompt textarea").fill("а" * 100_000)
     page.locator("#go").click()
     expect(page.get_by_text("The text is too long: 100000 characters")).to_be_visible()

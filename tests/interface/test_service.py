@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,14 @@ def test_a_text_ends_when_its_time_is_over(make_service: Any) -> None:
 def test_texts_to_measure(make_service: Any) -> None:
     service = make_service(text_characters=50)
     text = "Казан шәһәре матур."
-    assert service.score(text).characters == len(text) + 1
+    measured = service.measure(text)
+    assert measured.pieces == service.surprisals(text)
+    assert measured.tokens_per_word == measured.tokens / 3
+    nats = math.log(measured.perplexity) * measured.tokens
+    assert measured.bits_per_character == pytest.approx(nats / math.log(2) / (len(text) + 1))
     assert "".join(piece.text for piece in service.surprisals(text)) == text
     assert len(service.next_tokens(text, 3)) == 3
-    for call in (service.score, service.surprisals):
+    for call in (service.measure, service.surprisals):
         with pytest.raises(Refused, match="empty"):
             call(" \n")
         with pytest.raises(Refused, match="too_long"):
@@ -102,8 +107,8 @@ def test_measuring_takes_a_place_in_the_line(make_service: Any) -> None:
     with contextlib.closing(service.write(["Казан"], [GREEDY])) as writing:
         next(writing)
         with pytest.raises(Refused, match="busy"):
-            service.score("Казан")
-    assert service.score("Казан").tokens > 0
+            service.measure("Казан")
+    assert service.measure("Казан").tokens > 0
 
 
 def test_a_model_that_is_replaced_can_be_opened(trained: Any, tmp_path: Path) -> None:
