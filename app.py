@@ -56,9 +56,7 @@ def check_address(host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=family).close()
     except OSError as error:
-        problem = (
-            f"--host {host} --port {port}: cannot listen there ({error.strerror}). Give others"
-        )
+        problem = f"--host {host} --port {port}: cannot listen there ({error.strerror})"
         raise ConfigError([problem]) from None
 
 

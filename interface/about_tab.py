@@ -17,6 +17,7 @@ from interface.words import Words
 def build(service: Service, words: Words) -> None:
     """The tab's components; they are filled anew when the language or the model changes."""
     words.make(gr.Markdown, {"value": lambda language: card(service, language)}, elem_id="card")
+    words.make(gr.Markdown, {"value": lambda language: no_curve(service, language)})
     words.make(
         gr.LinePlot,
         {
@@ -52,6 +53,11 @@ def card(service: Service, language: str) -> str:
     unknown = say("unknown", language)
     lines = [f"| {say(key, language)} | {value or unknown} |" for key, value in rows.items()]
     return "\n".join(["|  |  |", "|---|---|", *lines])
+
+
+def no_curve(service: Service, language: str) -> str:
+    """Why there is no curve; nothing where there is one."""
+    return say("no_curve", language) if curve(service, language) is None else ""
 
 
 def curve(service: Service, language: str) -> Any:

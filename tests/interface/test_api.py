@@ -143,6 +143,7 @@ def test_a_program_gets_no_file_and_leaves_none(server: Any) -> None:
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{server.url}/gradio_api/{path}", timeout=60)
         assert refused.value.code in (403, 404)
+        refused.value.close()
     body = (
         b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nabc\r\n--x--\r\n'
     )
@@ -152,6 +153,7 @@ def test_a_program_gets_no_file_and_leaves_none(server: Any) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(upload, timeout=60)
     assert refused.value.code == 413
+    refused.value.close()
 
 
 def test_health(server: Any) -> None:

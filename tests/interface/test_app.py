@@ -117,8 +117,8 @@ def test_nothing_is_asked_of_any_other_machine(start: Any, free_port: Any) -> No
         ):
             address = said.split()[1]
             for path in ("", "config", "gradio_api/info"):
-                direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-                assert direct.open(address + path, timeout=60).status == 200
+                with urllib.request.urlopen(address + path, timeout=60) as answer:
+                    assert answer.status == 200
     finally:
         proxy.shutdown()
         proxy.server_close()
@@ -132,6 +132,7 @@ def test_who_has_no_password_stays_out(start: Any, free_port: Any) -> None:
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(address + path, timeout=60)
             assert refused.value.code == 401
+            refused.value.close()
         body = b"username=ayzat&password=s:ecret"
         with urllib.request.urlopen(f"{address}login", body, timeout=60) as answer:
             assert json.load(answer)["success"]
