@@ -53,8 +53,8 @@ class Server:
         with urllib.request.urlopen(f"{self.url}/healthz", timeout=60) as answer:
             return json.load(answer)
 
-    def wait_until_nobody_is_in_line(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
+    def wait_until_nobody_is_in_line(self) -> None:
+        deadline = time.monotonic() + 60
         while self.health()["in_line"]:
             assert time.monotonic() < deadline, self.health()
 
@@ -126,8 +126,9 @@ def slow_model(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def narrow_server(slow_model: Workspace) -> Iterator[Server]:
-    """One text at a time, nobody may wait, and writing takes long."""
-    with running(slow_model, at_once=1, waiting=0) as server:
+    """One text at a time, nobody may wait, and a text is as long as an hour."""
+    limits = {"at_once": 1, "waiting": 0, "new_tokens": 1_000_000, "seconds": 3_600.0}
+    with running(slow_model, **limits) as server:
         yield server
 
 

@@ -179,3 +179,4 @@ def test_a_new_model_is_offered(
         page.locator("#prompt textarea").fill("Казан")
         page.locator("#go").click()
         expect(page.locator("#text textarea")).not_to_have_value("")
+        page.close()

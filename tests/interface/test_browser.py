@@ -16,7 +16,10 @@ TABS = ("tab_write", "tab_compare", "tab_inside", "tab_measure", "tab_about")
 
 
 def go_to(page: Page, tab: str) -> None:
-    page.get_by_role("tab", name=tab, exact=True).click()
+    label = page.get_by_role("tab", name=tab, exact=True)
+    label.click()
+    expect(label).to_have_attribute("aria-selected", "true")
+    page.locator("[role=tabpanel]:visible").hover()
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_the_text_is_saved_and_copied(server: Any, visit: Any) -> None:
 def start_a_long_text(page: Page) -> None:
     page.get_by_label(say("go_on", "tt")).check()
     page.locator("#settings button").first.click()
-    page.locator("#length input[type=number]").fill("400")
+    page.locator("#length input[type=number]").fill("1000000")
     page.locator("#length input[type=number]").press("Tab")
     page.locator("#prompt textarea").fill("Казан")
     page.locator("#go").click()
@@ -133,9 +136,7 @@ def test_stop_stops_the_computation(narrow_server: Any, visit: Any) -> None:
     start_a_long_text(page)
     assert narrow_server.health()["in_line"] == 1
     page.locator("#stop").click()
-    narrow_server.wait_until_nobody_is_in_line(seconds=2)
-    said = page.locator("#figures").inner_text()
-    assert int(re.findall(r"\d+", said)[0]) < 400
+    narrow_server.wait_until_nobody_is_in_line()
     assert page.locator("#text textarea").input_value().startswith("Казан")
 
 
@@ -144,7 +145,7 @@ def test_a_closed_tab_frees_its_place(narrow_server: Any, visit: Any) -> None:
     start_a_long_text(page)
     assert narrow_server.health()["in_line"] == 1
     page.close()
-    narrow_server.wait_until_nobody_is_in_line(seconds=2)
+    narrow_server.wait_until_nobody_is_in_line()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -159,7 +160,7 @@ def test_who_comes_too_late_is_told_in_his_language(
     second.locator("#go").click()
     expect(second.get_by_text(say("busy", language))).to_be_visible()
     first.locator("#stop").click()
-    narrow_server.wait_until_nobody_is_in_line(seconds=2)
+    narrow_server.wait_until_nobody_is_in_line()
 
 
 def test_one_prompt_at_three_temperatures(server: Any, visit: Any) -> None:
