@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import subprocess
@@ -66,6 +67,19 @@ def test_it_shows_perplexities_and_their_mean(shown: Any, trained: Any) -> None:
     for sentence, value in zip(REFERENCE_SENTENCES, values, strict=True):
         assert any(line.split() == [f"{value:.1f}", *sentence.split()] for line in lines)
     assert lines[-1].split() == [f"{sum(values) / 3:.1f}", "mean"]
+
+
+def test_programs_get_the_same_as_json(shown: Any, trained: Any, run_script: Any) -> None:
+    outcome = look(run_script, trained, "--json")
+    assert outcome.code == 0
+    found = json.loads(outcome.out)
+    assert found["card"]["corpus"] == "primer"
+    assert [written["prompt"] for written in found["prompts"]] == list(REFERENCE_PROMPTS)
+    assert [written["temperature"] for written in found["temperatures"]] == [0.3, 0.8, 1.5]
+    for written in found["prompts"] + found["temperatures"]:
+        assert written["text"] in shown.out
+    assert list(found["perplexity"]) == sorted(REFERENCE_SENTENCES)
+    assert f"{found['mean_perplexity']:.1f}  mean" in shown.out
 
 
 def test_it_says_the_same_each_time(shown: Any, trained: Any, run_script: Any) -> None:
