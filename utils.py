@@ -38,6 +38,7 @@ __all__ = [
     "Piece",
     "Sampling",
     "Score",
+    "attention_maps",
     "check_tokenizer",
     "find_path",
     "generate_text",
@@ -173,6 +174,16 @@ def surprisals(model: GPT, tokenizer: Tokenizer, text: str) -> list[Piece]:
     """
     check_tokenizer(model, tokenizer)
     return predictions.surprisals(model, tokenizer, _text_to_score(text))
+
+
+def attention_maps(model: GPT, tokenizer: Tokenizer, text: str) -> tuple[list[str], torch.Tensor]:
+    """Where each token of a text looks: the tokens, <bos> first, and weights (n_layer, n_head, T, T).
+
+    Row t holds what share of its attention token t gives to each of the tokens 0 to t; rows sum to
+    1. A text longer than the context is cut. Raises TokenizerError for another model's tokenizer.
+    """
+    check_tokenizer(model, tokenizer)
+    return predictions.attention_maps(model, tokenizer, text)
 
 
 def score_text(model: GPT, tokenizer: Tokenizer, text: str) -> Score:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
-from config import EOS_ID, SPECIAL_TOKENS
+from config import BOS_ID, EOS_ID, SPECIAL_TOKENS
 from model import GPT
 from pipeline.batches import evaluation_rows, sentence_ids
 from pipeline.device import Compute
@@ -82,6 +84,35 @@ def surprisals(model: GPT, tokenizer: Tokenizer, text: str) -> list[Piece]:
         begin += len(sentence)
         pieces.append(Piece(begin, begin, "", next(nats) / math.log(2)))
     return pieces
+
+
+@torch.inference_mode()
+def attention_maps(model: GPT, tokenizer: Tokenizer, text: str) -> tuple[list[str], Tensor]:
+    """Where every token of a text looks.
+
+    The tokens' texts, <bos> first, and the weights (n_layer, n_head, T, T): row t says how the
+    attention of token t is shared out among tokens 0 to t. A text longer than the context is cut.
+    """
+    ids = [BOS_ID, *tokenizer.encode(text, add_special_tokens=False).ids]
+    ids = ids[: model.config.block_size]
+    T = len(ids)
+    maps = []
+
+    def look(attention: Any, inputs: tuple[Tensor, ...]) -> None:
+        qkv = attention.qkv(inputs[0]).view(T, 3, attention.n_head, -1)
+        q, k, _ = qkv.permute(1, 2, 0, 3)  # (H, T, D) each
+        scores = attention.rope(q) @ attention.rope(k).mT / math.sqrt(q.size(-1))
+        is_future = torch.ones(T, T, dtype=torch.bool, device=scores.device).triu(1)
+        maps.append(scores.masked_fill(is_future, -math.inf).softmax(dim=-1).float().cpu())
+
+    blocks: Any = model.blocks
+    hooks = [block.attention.register_forward_pre_hook(look) for block in blocks]
+    try:
+        model.hidden(torch.tensor([ids], device=model.embedding.weight.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [token_text(tokenizer, id) for id in ids], torch.stack(maps)
 
 
 def token_text(tokenizer: Tokenizer, id: int) -> str:

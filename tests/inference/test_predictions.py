@@ -12,7 +12,7 @@ import torch
 from config import BOS_ID, EOS_ID, ConfigError
 from pipeline.errors import CorpusError
 from pipeline.predictions import token_text
-from utils import generate_text, next_tokens, score_text, surprisals
+from utils import attention_maps, generate_text, next_tokens, score_text, surprisals
 
 
 def test_the_likeliest_tokens_by_hand(trio: Any) -> None:
@@ -113,3 +113,36 @@ def test_a_surprise_by_hand(trio: Any) -> None:
 def test_an_empty_text_is_refused(trio: Any) -> None:
     with pytest.raises(CorpusError, match="no text to score"):
         surprisals(trio.model, trio.tokenizer, " \n ")
+
+
+def test_attention_maps_are_what_the_model_computes(trio: Any) -> None:
+    """The values mixed by the maps and projected are what each attention layer puts out."""
+    model, tokenizer, _ = trio
+    text = "Казан шәһәре матур һәм зур."
+    tokens, maps = attention_maps(model, tokenizer, text)
+    assert "".join(tokens) == "<bos>" + text
+    c, T = model.config, len(tokens)
+    assert maps.shape == (c.n_layer, c.n_head, T, T)
+    assert torch.allclose(maps.sum(-1), torch.ones(1))
+    assert (maps.triu(1) == 0).all()
+    seen = []
+    hooks = [
+        block.attention.register_forward_hook(lambda _, given, y: seen.append((given[0], y)))
+        for block in model.blocks
+    ]
+    ids = [BOS_ID, *tokenizer.encode(text, add_special_tokens=False).ids]
+    with torch.inference_mode():
+        model(torch.tensor([ids]))
+        for hook in hooks:
+            hook.remove()
+        for block, weights, (x, y) in zip(model.blocks, maps, seen, strict=True):
+            v = block.attention.qkv(x).chunk(3, dim=-1)[2].view(T, c.n_head, -1)
+            mixed = torch.einsum("hts,shd->thd", weights, v).flatten(1)
+            assert torch.allclose(block.attention.proj(mixed), y[0], atol=1e-5)
+
+
+def test_attention_maps_of_a_text_longer_than_the_context(trio: Any) -> None:
+    model, tokenizer, _ = trio
+    tokens, maps = attention_maps(model, tokenizer, "Казан шәһәре " * 50)
+    assert len(tokens) == maps.size(-1) == model.config.block_size
+    assert not any(block.attention._forward_pre_hooks for block in model.blocks)
