@@ -177,10 +177,10 @@ def surprisals(model: GPT, tokenizer: Tokenizer, text: str) -> list[Piece]:
 
 
 def attention_maps(model: GPT, tokenizer: Tokenizer, text: str) -> tuple[list[str], torch.Tensor]:
-    """Where each token of a text looks: the tokens, <bos> first, and weights (n_layer, n_head, T, T).
+    """Where each token of a text looks: the tokens, <bos> first, and the weights.
 
-    Row t holds what share of its attention token t gives to each of the tokens 0 to t; rows sum to
-    1. A text longer than the context is cut. Raises TokenizerError for another model's tokenizer.
+    (n_layer, n_head, T, T): row t holds what share of its attention token t gives to each of the
+    tokens 0 to t. A text longer than the context is cut. Raises TokenizerError for another model's tokenizer.
     """
     check_tokenizer(model, tokenizer)
     return predictions.attention_maps(model, tokenizer, text)

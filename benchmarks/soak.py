@@ -17,9 +17,10 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
 from pathlib import Path
+
+import requests
 
 from config import PROJECT_DIR, REFERENCE_PROMPTS
 from pipeline.files import write_json
@@ -31,12 +32,10 @@ TOO_MANY = 10**6
 def ask(url: str, prompt: str, new_tokens: int) -> str:
     """ "answered", "busy" or "refused". Raises whatever else happens."""
     call = f"{url}/gradio_api/call/v2/generate"
-    body = json.dumps({"prompt": prompt, "max_new_tokens": new_tokens, "stop_at_eos": False})
-    request = urllib.request.Request(call, body.encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        event = json.load(answer)["event_id"]
-    with urllib.request.urlopen(f"{call}/{event}", timeout=300) as answer:
-        *_, kind, data = answer.read().decode().strip().split("\n")
+    body = {"prompt": prompt, "max_new_tokens": new_tokens, "stop_at_eos": False}
+    event = requests.post(call, json=body, timeout=300).json()["event_id"]
+    answer = requests.get(f"{call}/{event}", timeout=300).content.decode()
+    *_, kind, data = answer.strip().split("\n")
     said = json.loads(data.removeprefix("data: "))
     if kind == "event: complete" and said[0].startswith(prompt):
         return "answered"
