@@ -180,7 +180,7 @@ def attention_maps(model: GPT, tokenizer: Tokenizer, text: str) -> tuple[list[st
     """Where each token of a text looks: the tokens, <bos> first, and the weights.
 
     (n_layer, n_head, T, T): row t holds what share of its attention token t gives to each of the
-    tokens 0 to t. A text longer than the context is cut. Raises TokenizerError for another model's tokenizer.
+    tokens 0 to t. A text longer than the context is cut. Raises TokenizerError.
     """
     check_tokenizer(model, tokenizer)
     return predictions.attention_maps(model, tokenizer, text)
