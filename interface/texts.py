@@ -21,12 +21,12 @@ TEXTS = {
     "intro": Text(
         "Бу модель сез башлаган текстны дәвам итә. Ул әңгәмәдәш түгел: сорауларга җавап бирми, "
         "язганнары да дөрес булмаска мөмкин.",
-        "Эта модель продолжает начатый текст. Она не собеседник: на вопросы не отвечает, а "
-        "написанное ею может быть неверным.",
+        "Эта модель продолжает текст, который вы начали. Она не собеседник: на вопросы не отвечает, и "
+        "то, что она пишет, может быть неправдой.",
         "This model continues a text that you begin. It is not a chat partner: it does not answer "
         "questions, and what it writes may be untrue.",
     ),
-    "notice": Text("Игътибар", "Внимание", "Notice"),
+    "notice": Text("Белдерү", "Сообщение", "Notice"),
     "language": Text("Тел", "Язык", "Language"),
     "tab_write": Text("Язу", "Писать", "Write"),
     "tab_compare": Text("Чагыштыру", "Сравнить", "Compare"),
@@ -34,14 +34,14 @@ TEXTS = {
     "tab_measure": Text("Үлчәү", "Измерить", "Measure"),
     "tab_about": Text("Модель турында", "О модели", "About"),
     "on_sample": Text(
-        "Модель проектның үзендәге кечкенә корпуста өйрәтелгән: ул көндәлек тормыш турындагы кыска "
-        "җөмләләрне генә белә.",
+        "Модель проектның кечкенә үз корпусы нигезендә өйрәтелгән: ул көндәлек тормыш турындагы "
+        "кыска җөмләләрне генә белә.",
         "Модель обучена на маленьком встроенном корпусе: она знает только короткие предложения о "
         "повседневной жизни.",
         "The model was trained on the small built-in corpus: it knows only short sentences about "
         "everyday life.",
     ),
-    "sample": Text("проектның үз корпусы", "встроенный корпус", "built-in sample"),
+    "sample": Text("проектның үз корпусы", "встроенный корпус", "built-in corpus"),
     "replaced": Text(
         "Модельнең яңа файлы бар.",
         "Файл модели обновился.",
@@ -82,7 +82,7 @@ TEXTS = {
     "go_on": Text("Язуын дәвам итсен", "Пусть пишет дальше", "Keep writing"),
     "style": Text("Ничек язарга", "Как писать", "How to write"),
     "careful": Text("Саграк", "Осторожнее", "Carefully"),
-    "balanced": Text("Уртача", "Средне", "In between"),
+    "balanced": Text("Уртача", "Умеренно", "In between"),
     "bold": Text("Кыюрак", "Смелее", "Boldly"),
     "settings": Text("Өстәмә көйләүләр", "Дополнительные настройки", "Advanced settings"),
     "temperature": Text("Температура", "Температура", "Temperature"),
@@ -93,7 +93,8 @@ TEXTS = {
     ),
     "min_p": Text("Min-p", "Min-p", "Min-p"),
     "min_p_info": Text(
-        "Ихтималлыгы иң зур ихтималлыкның шушы өлешеннән кимрәк булган токеннар алынмый",
+        "Ихтималлыгы иң зур ихтималлыкның шушы өлешеннән ким булган токеннар төшереп "
+        "калдырыла",
         "Отбрасывает токены, вероятность которых меньше этой доли наибольшей вероятности",
         "Leaves out tokens whose probability is below this share of the highest",
     ),
@@ -111,7 +112,9 @@ TEXTS = {
         "1 — без штрафа; больше — меньше повторов",
         "1 is none; more makes it repeat itself less",
     ),
-    "length": Text("Озынлык (токен)", "Длина в токенах", "Length in tokens"),
+    "length": Text(
+        "Иң зур озынлык (токен)", "Наибольшая длина в токенах", "Greatest length in tokens"
+    ),
     "seed": Text("Башлангыч сан", "Начальное число", "Seed"),
     "seed_info": Text(
         "Бер үк сан һәм бер үк көйләүләр бер үк текстны бирә; буш калса, сан очраклы була",
@@ -136,8 +139,8 @@ TEXTS = {
         "Модель нәрсәне көтмәгән", "Чего модель не ожидала", "What the model did not expect"
     ),
     "surprise_info": Text(
-        "Төс никадәр куерак булса, токен модель өчен шулкадәр көтелмәгәнрәк. Токенга бассагыз, "
-        "аның урынында нәрсә була алганы күренер.",
+        "Төс никадәр куерак булса, модель токенны шулкадәр азрак көткән. Токенга бассагыз, аның "
+        "урынында нәрсә булырга мөмкин икәне күренер.",
         "Чем гуще цвет, тем неожиданнее токен для модели. Нажмите на токен, и станет видно, что "
         "могло стоять на его месте.",
         "The stronger the colour, the less the model expected a token. Click one to see what could "
@@ -167,11 +170,11 @@ TEXTS = {
     "tokens_per_word": Text("Бер сүзгә ничә токен", "Токенов на слово", "Tokens per word"),
     "tokens": Text("Токеннар", "Токенов", "Tokens"),
     "measure_info": Text(
-        "Саннар никадәр кечерәк булса, текст модель өчен шулкадәр танышрак.",
-        "Чем меньше числа, тем привычнее текст для модели.",
-        "The smaller the figures, the more familiar the text is to the model.",
+        "Беренче өч сан никадәр кечерәк булса, текст модель өчен шулкадәр танышрак.",
+        "Чем меньше первые три числа, тем привычнее текст для модели.",
+        "The smaller the first three figures, the more familiar the text is to the model.",
     ),
-    "cut": Text("Токеннарга бүленеше", "Как он делится на токены", "How it is cut into tokens"),
+    "cut": Text("Токеннарга бүленеше", "Как текст делится на токены", "How the text is cut into tokens"),
     # ---------------------------------------------------------------- about the model
     "about_corpus": Text("Корпус", "Корпус", "Corpus"),
     "about_sentences": Text(
@@ -187,23 +190,23 @@ TEXTS = {
         "{block_size}",
         "{n_layer} layers, {n_head} attention heads, width {n_embd}, context {block_size} tokens",
     ),
-    "about_recipe": Text("Рецепт", "Рецепт", "Recipe"),
+    "about_recipe": Text("Өйрәтү рецепты", "Рецепт обучения", "Training recipe"),
     "recipe": Text(
         "{preset}: {steps} адым, һәр адымда {tokens} токен, {optimizer}, өйрәнү тизлеге "
         "{learning_rate}",
-        "{preset}: шагов: {steps}, токенов в шаге: {tokens}, {optimizer}, скорость обучения: "
+        "{preset} — шагов: {steps}, токенов в шаге: {tokens}, {optimizer}, скорость обучения: "
         "{learning_rate}",
         "{preset}: {steps} steps of {tokens} tokens, {optimizer}, learning rate {learning_rate}",
     ),
     "about_loss": Text(
-        "Тикшерү өлешендәге хата", "Ошибка на проверочной части", "Validation loss"
+        "Тикшерү өлешендәге хата", "Ошибка на проверочной выборке", "Validation loss"
     ),
     "loss": Text(
         "бер токенга {loss} нат; ешлыкка карап кына фаразлаганда — {guessing}",
-        "{loss} ната на токен; если угадывать по частоте — {guessing}",
-        "{loss} nats per token; guessing by frequency gives {guessing}",
+        "{loss} ната на токен; если угадывать только по частоте — {guessing}",
+        "{loss} nats per token; guessing by frequency alone gives {guessing}",
     ),
-    "about_date": Text("Өйрәтелгән көне", "Дата обучения", "Training date"),
+    "about_date": Text("Модель файлының көне", "Дата файла модели", "Date of the model file"),
     "curve": Text("Өйрәтү барышы", "Ход обучения", "Training curve"),
     "curve_step": Text("адым", "шаг", "step"),
     "curve_loss": Text("хата, нат/токен", "ошибка, нат на токен", "loss, nats per token"),
@@ -226,7 +229,7 @@ TEXTS = {
     ),
     "waiting": Text(
         "Чират: сездән алда {ahead} кеше бар.",
-        "Вы в очереди. Человек перед вами: {ahead}.",
+        "Вы в очереди, перед вами: {ahead}.",
         "Waiting: {ahead} ahead of you.",
     ),
     "busy": Text(
@@ -235,7 +238,7 @@ TEXTS = {
         "Too many people are using the model just now. Try again in a minute.",
     ),
     "out_of_time": Text(
-        "Вакыт бетте: бер текстка {seconds} секунд бирелә.",
+        "Вакыт бетте: бер текстка {seconds} секундтан артык бирелми.",
         "Время вышло: на один текст отводится не больше {seconds} с.",
         "Out of time: each text gets at most {seconds} seconds.",
     ),
