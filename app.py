@@ -8,6 +8,7 @@ Serves this machine alone; nothing is sent anywhere.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from pathlib import Path
@@ -27,9 +28,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--share", action="store_true", help="a public address, through Gradio")
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for these")
     args = parser.parse_args(argv)
-    if not (args.port.isdecimal() and 0 < int(args.port) < 65_536):
+    if not re.fullmatch("[0-9]{1,5}", args.port) or not 0 < int(args.port) < 65_536:
         parser.error(f"--port {args.port}: must be a whole number from 1 to 65535")
-    check_address(args.host, int(args.port))
+    host = args.host.strip("[]")
+    check_address(host, int(args.port))
     user, colon, password = (args.auth or "").partition(":")
     if args.auth is not None and not (user and colon and password):
         parser.error("--auth: must be USER:PASSWORD")
@@ -37,12 +39,16 @@ def main(argv: list[str] | None = None) -> int:
     # Read when they are imported: nothing is sent, and threads that wait let others work.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if not args.share:  # no program of ours asks the network: Gradio asks this machine, of itself
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            os.environ.pop(name, None)
+            os.environ.pop(name.upper(), None)
     from interface.server import serve  # slow: torch, gradio
 
     serve(
         Path(args.model),
         Path(args.tokenizer),
-        host=args.host,
+        host=f"[{host}]" if ":" in host else host,
         port=int(args.port),
         share=args.share,
         auth=(user, password) if args.auth else None,
@@ -55,9 +61,11 @@ def check_address(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        problem = f"--host {host} --port {port}: cannot listen there ({error.strerror})"
-        raise ConfigError([problem]) from None
+    except (OSError, UnicodeError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or "no such address"
+        raise ConfigError(
+            [f"--host {host} --port {port}: cannot listen there ({reason})"]
+        ) from None
 
 
 if __name__ == "__main__":

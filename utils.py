@@ -25,7 +25,7 @@ from pipeline import tokenizer as _tokenizer
 from pipeline.batches import evaluation_rows, sentence_ids
 from pipeline.checkpoint import build_model, load_checkpoint
 from pipeline.device import Compute, choose_device
-from pipeline.errors import CorpusError, TokenizerError
+from pipeline.errors import CorpusError, TatarGPTError, TokenizerError
 from pipeline.evaluate import Score, total_nats
 from pipeline.generate import Sampling
 from pipeline.predictions import NextToken, Piece, split_sentences
@@ -38,6 +38,7 @@ __all__ = [
     "Piece",
     "Sampling",
     "Score",
+    "TatarGPTError",
     "attention_maps",
     "check_tokenizer",
     "find_path",
@@ -48,6 +49,7 @@ __all__ = [
     "next_tokens",
     "perplexity",
     "score_text",
+    "split_sentences",
     "stream_text",
     "surprisals",
     "valid_unicode",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -50,34 +51,39 @@ def card(service: Service, language: str) -> str:
         "about_loss": _loss(known, language),
         "about_date": _date(service),
     }
-    unknown = say("unknown", language)
-    lines = [f"| {say(key, language)} | {value or unknown} |" for key, value in rows.items()]
+    lines = [f"| {say(key, language)} | {value} |" for key, value in rows.items() if value]
     return "\n".join(["|  |  |", "|---|---|", *lines])
 
 
 def no_curve(service: Service, language: str) -> str:
     """Why there is no curve; nothing where there is one."""
-    return say("no_curve", language) if curve(service, language) is None else ""
+    return "" if _metrics(service).is_file() else say("no_curve", language)
 
 
 def curve(service: Service, language: str) -> Any:
     """Rows of (step, loss, what) from the metrics.jsonl beside the model, or None."""
     import pandas as pd
 
-    path = service.model_path.parent / "metrics.jsonl"
+    if not _metrics(service).is_file():
+        return None
     names = {"train_loss": "curve_training", "val_loss": "curve_validation"}
     points = []
-    try:
-        for line in path.read_text(encoding="utf-8").splitlines():
+    for line in _metrics(service).read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
             row = json.loads(line)
             points += [
-                (row["step"], row[name], say(key, language))
+                (int(row["step"]), float(row[name]), say(key, language))
                 for name, key in names.items()
                 if row[name] is not None
             ]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            # The last line while it is being written, or a damaged one.
+            continue
     return pd.DataFrame(points, columns=["step", "loss", "what"])
+
+
+def _metrics(service: Service) -> Path:
+    return service.model_path.parent / "metrics.jsonl"
 
 
 def _recipe(known: dict[str, Any], language: str) -> str | None:
@@ -105,9 +111,10 @@ def _loss(known: dict[str, Any], language: str) -> str | None:
 
 
 def _date(service: Service) -> str | None:
-    if service.opened is None:
+    stamp = service.opened.stamp
+    if stamp is None:
         return None
-    return datetime.fromtimestamp(service.opened[0] / 1e9).astimezone().strftime("%d.%m.%Y")
+    return datetime.fromtimestamp(stamp[0] / 1e9).astimezone().strftime("%d.%m.%Y")
 
 
 def _number(value: Any, language: str) -> str | None:

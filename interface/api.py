@@ -2,16 +2,16 @@
 
 # No `from __future__ import annotations`: Gradio reads the types of the answers from the functions.
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 from gradio.events import api
 
 from config import MIN_P, STYLES
-from interface.service import News, Refused, Service
-from interface.texts import LANGUAGES, say
-from interface.words import in_line
+from interface.handlers import explain
+from interface.service import Service
+from interface.texts import LANGUAGES
 
 
 def publish(service: Service) -> None:
@@ -40,7 +40,7 @@ def publish(service: Service) -> None:
             "seed": seed,
             "stop_at_eos": stop_at_eos,
         }
-        return _texts(lambda: service.write([prompt], [settings]), language)[0]
+        return _answer(service.write([prompt], [settings]), language).texts[0]
 
     def compare(
         prompt: str, max_new_tokens: int = 60, seed: int | None = None, language: str = "en"
@@ -50,39 +50,32 @@ def publish(service: Service) -> None:
             {"temperature": t, "max_new_tokens": max_new_tokens, "min_p": MIN_P, "seed": seed}
             for t in STYLES.values()
         ]
-        prompts = [prompt] * len(settings)
-        texts = _texts(lambda: service.write(prompts, settings), language)
-        return dict(zip(STYLES, texts, strict=True))
+        last = _answer(service.write([prompt] * len(settings), settings), language)
+        return dict(zip(STYLES, last.texts, strict=True))
 
     def next_tokens(
         prompt: str, k: int = 10, language: str = "en"
     ) -> list[dict[str, str | int | float]]:
         """The k likeliest tokens after a prompt: id, text ("" ends the sentence), probability."""
-        found = _answer(lambda: service.next_tokens(prompt, k), language)
+        found = _answer(service.next_tokens(prompt, k), language)
         return [dataclasses.asdict(token) for token in found]
 
     def measure(text: str, language: str = "en") -> dict[str, float | list[dict[str, Any]]]:
         """How well the model predicts a text, a sentence a line, and the bits of each piece."""
-        return dataclasses.asdict(_answer(lambda: service.measure(text), language))
+        return dataclasses.asdict(_answer(service.measure(text), language))
 
     for endpoint in (generate, compare, next_tokens, measure):
-        api(endpoint, api_name=endpoint.__name__, **in_line(service))
+        api(endpoint, api_name=endpoint.__name__, concurrency_limit=None)
 
 
-def _texts(write: Any, language: str) -> list[str]:
-    def last() -> News:
-        news: Iterable[News] = write()
-        *_, end = news
-        return end
-
-    return _answer(last, language).texts
-
-
-def _answer(ask: Any, language: str) -> Any:
+def _answer(news: Iterator[Any], language: str) -> Any:
+    """The last of the news."""
     try:
-        return ask()
-    except Refused as refused:
+        last = None
+        for each in news:
+            last = each
+        return last
+    except Exception as error:
         if language not in tuple(LANGUAGES):
             language = "en"
-        words = say(refused.key, language, **refused.values)
-        raise gr.Error(words, print_exception=False) from None
+        raise gr.Error(explain(error, language), print_exception=False) from None

@@ -8,9 +8,10 @@ from functools import partial
 import gradio as gr
 
 from config import MIN_P, REFERENCE_PROMPTS, STYLES
-from interface.service import Service
+from interface.handlers import OWN, figures, politely
+from interface.service import Service, Waiting
 from interface.texts import number, say
-from interface.words import PRIVATE, Words, figures, in_line, politely
+from interface.words import Words
 
 NEW_TOKENS = 60
 
@@ -49,11 +50,8 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
             for temperature in STYLES.values()
         ]
         for news in service.write([prompt] * len(settings), settings):
-            yield [*news.texts, figures(news, service, language)]
+            grown = [prompt] * len(settings) if isinstance(news, Waiting) else news.texts
+            yield [*grown, figures(news, service, language)]
 
-    shared = {
-        "fn": show, "inputs": [prompt, language], "outputs": [*texts, status],
-        **PRIVATE, **in_line(service),
-    }  # fmt: skip
-    runs = [go.click(**shared), prompt.submit(**shared)]
-    stop.click(None, None, None, cancels=runs, queue=False, **PRIVATE)
+    run = gr.on([go.click, prompt.submit], show, [prompt, language], [*texts, status], **OWN)
+    stop.click(None, None, None, cancels=run, **OWN)

@@ -13,7 +13,7 @@ class Limits:
     """Kept on the server, whatever the page or a program sends."""
 
     prompt_characters: int = 2_000
-    text_characters: int = 20_000  # of a text to measure
+    text_characters: int = 10_000  # of a text to measure
     new_tokens: int = 400
     at_once: int = 2  # texts that grow at the same time
     waiting: int = 30  # visitors in the line

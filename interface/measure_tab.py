@@ -8,9 +8,10 @@ from typing import Any
 import gradio as gr
 
 from config import REFERENCE_SENTENCES
-from interface.service import Service
+from interface.handlers import OWN, in_line, politely
+from interface.service import Service, Waiting
 from interface.texts import number
-from interface.words import PRIVATE, Words, in_line, politely
+from interface.words import Words
 
 # What is shown, and to how many decimal places.
 FIGURES = {
@@ -42,13 +43,18 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
         show_inline_category=False, elem_id="cut",
     )  # fmt: skip
 
+    status = gr.Markdown()
+
     @politely
     def show(text: str, language: str) -> Iterator[list[Any]]:
-        measured = service.measure(text)
-        values = [number(getattr(measured, key), language, FIGURES[key]) for key in FIGURES]
-        striped = [
-            (piece.text or "\n", "ab"[place % 2]) for place, piece in enumerate(measured.pieces)
-        ]
-        yield [*values, striped]
+        for measured in service.measure(text):
+            if isinstance(measured, Waiting):
+                yield [gr.skip()] * (len(FIGURES) + 1) + [in_line(measured, language)]
+                continue
+            values = [number(getattr(measured, key), language, FIGURES[key]) for key in FIGURES]
+            striped = [
+                (piece.text or "\n", "ab"[place % 2]) for place, piece in enumerate(measured.pieces)
+            ]
+            yield [*values, striped, ""]
 
-    go.click(show, [text, language], [*figures, cut], **PRIVATE, **in_line(service))
+    go.click(show, [text, language], [*figures, cut, status], **OWN)

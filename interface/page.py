@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import gradio as gr
@@ -9,19 +10,29 @@ import gradio as gr
 from config import SAMPLE_NAME
 from interface import about_tab, compare_tab, inside_tab, measure_tab, write_tab
 from interface.api import publish
+from interface.handlers import OWN, SECONDS_OF_A_NOTE, tell
 from interface.service import Service
 from interface.texts import LANGUAGES, TEXTS, language_of, say
-from interface.words import PRIVATE, Words, tell
-from pipeline.errors import TatarGPTError
+from interface.words import Words
+from utils import TatarGPTError
 
 FIRST_LANGUAGE = "tt"
+SECONDS_BETWEEN_OFFERS = 20  # how soon an open page learns of a new model
 
-# Ctrl+Enter is the tab's main button, also where Gradio knows Shift+Enter alone.
+# Ctrl+Enter (Cmd+Enter) is the tab's main button, also where Gradio knows Shift+Enter alone; a
+# field is left first, so that what was typed there counts. What is written comes into view.
 JS = """() => {
+    document.body.spellcheck = false;
     document.addEventListener("keydown", (event) => {
-        if (event.ctrlKey && event.key === "Enter") {
-            const panel = event.target.closest("[role=tabpanel]");
-            panel?.querySelector("button.primary")?.click();
+        if ((event.ctrlKey || event.metaKey) && event.key === "Enter") {
+            event.preventDefault();
+            document.activeElement.blur();
+            event.target.closest("[role=tabpanel]")?.querySelector("button.primary")?.click();
+        }
+    });
+    document.addEventListener("click", (event) => {
+        if (event.target.closest("#go, #again, #from_here")) {
+            document.querySelector("#text").scrollIntoView({block: "nearest", behavior: "smooth"});
         }
     });
 }"""
@@ -32,15 +43,22 @@ SPEAK = """(language) => {
     document.documentElement.dataset.ready = "";
 }"""
 
-# Tokens stand as close as in the text; Gradio leaves blanks between their elements.
+# Tokens stand as close as in the text, a sentence a line; Gradio leaves blanks between their
+# elements. The heading of its notes and its words on progress are English.
 CSS = """
-#surprise .textfield *, #cut .textfield * {margin: 0; padding: 0; border-radius: 0; font-size: 0;}
-#surprise .token, #cut .token {display: inline-block;}
-#surprise .textfield .text, #cut .textfield .text {font-size: var(--text-lg);}
-#surprise .token:is(:hover, :focus-visible) {outline: 2px solid var(--color-accent);}
+#surprise .textfield, #cut .textfield {display: block; line-height: 2;}
+#surprise .textfield *, #cut .textfield * {
+    display: inline; margin: 0; padding: 0; border-radius: 0; font-size: 0;
+}
+#surprise .textfield .text, #cut .textfield .text {
+    font-size: var(--text-lg); white-space: pre-wrap; background: inherit; padding-block: 5px;
+}
+#surprise .token:is(:hover, :focus-visible) .text {outline: 2px solid var(--color-accent);}
+.dark #cut .text {color: white;}
 #alternatives .wrap {flex-direction: column; gap: 2px;}
 #alternatives label {padding-block: 4px;}
-#card thead {display: none;}
+#card thead, .toast-title-row .toast-title, .progress-text {display: none;}
+:root:not(.dark) button[role=tab].selected {color: var(--primary-700);}
 """
 
 
@@ -48,7 +66,12 @@ def build_page(service: Service) -> gr.Blocks:
     """The page as a gradio.Blocks."""
     words = Words(FIRST_LANGUAGE)
     with gr.Blocks(title=say("title", FIRST_LANGUAGE), analytics_enabled=False) as page:
-        remembered = gr.BrowserState(None, storage_key="tatar-gpt-language")
+        # Its secret protects nothing; a random one would be forgotten with the server.
+        remembered = gr.BrowserState(
+            None,
+            storage_key="tatar-gpt-language",
+            secret="tatar-gpt",  # noqa: S106
+        )
         with gr.Row():
             with gr.Column(scale=3):
                 words.make(gr.Markdown, {"value": lambda language: introduction(service, language)})
@@ -86,25 +109,30 @@ def build_page(service: Service) -> gr.Blocks:
 
         def open_new(chosen: str) -> list[Any]:
             try:
-                service.load()
-                gr.Info(say("reloaded", chosen), title=say("notice", chosen))
+                if service.is_replaced:
+                    service.load()
+                gr.Info(say("reloaded", chosen), duration=SECONDS_OF_A_NOTE)
             except (TatarGPTError, OSError) as error:
-                tell(chosen, "not_reloaded", reason=error)
+                print(f"The new model could not be opened: {error}", file=sys.stderr)
+                tell(say("not_reloaded", chosen))
             return [offer(chosen), *words.updates(chosen)]
 
         everything = words.components
-        ready = page.load(begin, remembered, [language, reload, *everything], **PRIVATE)
-        ready.then(None, language, None, js=SPEAK, **PRIVATE)
-        language.change(None, language, None, js=SPEAK, **PRIVATE)
-        language.input(switch, language, [remembered, reload, *everything], **PRIVATE)
-        reload.click(open_new, language, [reload, *everything], **PRIVATE)
+        ready = page.load(begin, remembered, [language, reload, *everything], **OWN)
+        ready.then(None, language, None, js=SPEAK, **OWN)
+        language.change(None, language, None, js=SPEAK, **OWN)
+        language.input(
+            switch, language, [remembered, reload, *everything], trigger_mode="always_last", **OWN
+        )
+        reload.click(open_new, language, [reload, *everything], **OWN)
+        gr.Timer(SECONDS_BETWEEN_OFFERS).tick(offer, language, reload, **OWN)
     return page
 
 
 def introduction(service: Service, language: str) -> str:
     """The heading, and what the model is."""
     lines = [f"# {say('title', language)}", say("intro", language)]
-    if SAMPLE_NAME in str(service.model.card.get("corpus", "")):
+    if service.model.card.get("corpus") == SAMPLE_NAME:
         lines.append(say("on_sample", language))
     return "\n\n".join(lines)
 
@@ -118,5 +146,12 @@ def appearance() -> dict[str, Any]:
         primary_hue="emerald",
         font=[sans, "system-ui", "sans-serif"],
         font_mono=[mono, "monospace"],
+    ).set(  # contrast of at least 4.5 to 1
+        block_info_text_color="*neutral_500",
+        input_placeholder_color="*neutral_500",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
     )
     return {"theme": theme, "css": CSS, "js": JS}

@@ -7,6 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from starlette.middleware import Middleware
+
+from interface.gate import Gate
 from interface.limits import Limits
 from interface.page import appearance, build_page
 from interface.service import Service
@@ -35,8 +38,11 @@ def serve(
         max_threads=2 * service.line.longest + 8,
         prevent_thread_lock=True,
         quiet=True,
-        max_file_size=1,  # byte: nothing here takes files
+        # What Gradio keeps of a visitor is some 100 KB, and every call of the API is one.
+        state_session_capacity=4 * service.line.longest,
         run_history=False,
+        enable_monitoring=False,
+        app_kwargs={"middleware": [Middleware(Gate)]},
         footer_links=[],
         ssr_mode=False,
         **appearance(),

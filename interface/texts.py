@@ -21,12 +21,11 @@ TEXTS = {
     "intro": Text(
         "Бу модель сез башлаган текстны дәвам итә. Ул әңгәмәдәш түгел: сорауларга җавап бирми, "
         "язганнары да дөрес булмаска мөмкин.",
-        "Эта модель продолжает текст, который вы начали. Она не собеседник: на вопросы не отвечает, и "
-        "то, что она пишет, может быть неправдой.",
+        "Эта модель продолжает текст, который вы начали. Она не собеседник: на вопросы не "
+        "отвечает, и то, что она пишет, может быть неправдой.",
         "This model continues a text that you begin. It is not a chat partner: it does not answer "
         "questions, and what it writes may be untrue.",
     ),
-    "notice": Text("Белдерү", "Сообщение", "Notice"),
     "language": Text("Тел", "Язык", "Language"),
     "tab_write": Text("Язу", "Писать", "Write"),
     "tab_compare": Text("Чагыштыру", "Сравнить", "Compare"),
@@ -50,9 +49,9 @@ TEXTS = {
     "reload": Text("Яңа модельне ачу", "Открыть новую модель", "Open the new model"),
     "reloaded": Text("Яңа модель ачылды.", "Новая модель открыта.", "The new model is open."),
     "not_reloaded": Text(
-        "Яңа модельне ачып булмады ({reason}); элеккесе эшли.",
-        "Новую модель открыть не удалось ({reason}); работает прежняя.",
-        "The new model could not be opened ({reason}); the old one is still in use.",
+        "Яңа модельне ачып булмады; элеккесе эшли.",
+        "Новую модель открыть не удалось; работает прежняя.",
+        "The new model could not be opened; the old one is still in use.",
     ),
     # ---------------------------------------------------------------- writing
     "prompt": Text("Текстның башы", "Начало текста", "Beginning of the text"),
@@ -76,6 +75,7 @@ TEXTS = {
     ),
     "copy": Text("Күчереп алу", "Скопировать", "Copy"),
     "copied": Text("Текст күчереп алынды.", "Текст скопирован.", "The text is copied."),
+    "from_here": Text("Моннан дәвам итү", "Продолжить отсюда", "Go on from here"),
     "download": Text(".txt итеп саклау", "Сохранить как .txt", "Save as .txt"),
     "until": Text("Кайда туктарга", "Где остановиться", "Where to stop"),
     "one_sentence": Text("Җөмлә ахырында", "В конце предложения", "At the end of the sentence"),
@@ -126,6 +126,15 @@ TEXTS = {
         "Токенов: {tokens} · скорость: {speed} в секунду · контекст, токенов: {used} из {size}",
         "Tokens: {tokens} · speed: {speed} a second · context: {used} of {size} tokens",
     ),
+    "seed_used": Text("башлангыч сан: {seed}", "начальное число: {seed}", "seed: {seed}"),
+    "ended": Text(
+        "Модель бу җөмләне тәмамланган дип саный. Дәвам итү өчен яңа юлдан башлагыз яки "
+        "«Язуын дәвам итсен» дигәнне сайлагыз.",
+        "Модель считает предложение законченным. Чтобы продолжить, начните новую строку или "
+        "выберите «Пусть пишет дальше».",
+        "The model takes the sentence for finished. To go on, begin a new line or choose “Keep "
+        "writing”.",
+    ),
     # ---------------------------------------------------------------- comparing
     "compare": Text("Чагыштыру", "Сравнить", "Compare"),
     "compare_intro": Text(
@@ -156,6 +165,7 @@ TEXTS = {
         "Нажмите на вариант, и текст продолжится с него.",
         "Click one, and the text goes on from it.",
     ),
+    "continuation": Text("Дәвамы", "Продолжение", "Continuation"),
     "end_of_sentence": Text("җөмлә ахыры", "конец предложения", "end of the sentence"),
     # ---------------------------------------------------------------- measuring
     "measure": Text("Үлчәү", "Измерить", "Measure"),
@@ -174,7 +184,9 @@ TEXTS = {
         "Чем меньше первые три числа, тем привычнее текст для модели.",
         "The smaller the first three figures, the more familiar the text is to the model.",
     ),
-    "cut": Text("Токеннарга бүленеше", "Как текст делится на токены", "How the text is cut into tokens"),
+    "cut": Text(
+        "Токеннарга бүленеше", "Как текст делится на токены", "How the text is cut into tokens"
+    ),
     # ---------------------------------------------------------------- about the model
     "about_corpus": Text("Корпус", "Корпус", "Corpus"),
     "about_sentences": Text(
@@ -217,7 +229,6 @@ TEXTS = {
         "Рядом с моделью нет metrics.jsonl, поэтому ход обучения неизвестен.",
         "There is no metrics.jsonl beside the model, so its training curve is not known.",
     ),
-    "unknown": Text("билгесез", "неизвестно", "unknown"),
     # ---------------------------------------------------------------- what may go wrong
     "empty": Text(
         "Башта берәр текст языгыз.", "Сначала введите текст.", "Enter a text first."
@@ -243,8 +254,19 @@ TEXTS = {
         "Out of time: each text gets at most {seconds} seconds.",
     ),
     "out_of_range": Text(
-        "Көйләүләр туры килми: {problems}", "Недопустимые настройки: {problems}",
+        "Көйләүләр туры килми: {problems}",
+        "Недопустимые настройки: {problems}",
         "Invalid settings: {problems}",
+    ),
+    "too_many_tokens": Text(
+        "Бер текстка иң күбе {limit} токен языла; сез {given} токен сорадыгыз.",
+        "В одном тексте может быть не больше {limit} новых токенов, а вы просите {given}.",
+        "A text gets at most {limit} new tokens; you asked for {given}.",
+    ),
+    "bad_seed": Text(
+        "Башлангыч сан 0 дән дә ким булмаган бөтен сан булырга тиеш.",
+        "Начальное число должно быть целым и не меньше 0.",
+        "The seed must be a whole number, 0 or more.",
     ),
     "failed": Text(
         "Хата килеп чыкты. Кабатлап карагыз.",

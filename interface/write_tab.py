@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
 from config import MIN_P, REFERENCE_PROMPTS, STYLES
-from interface.service import Service
+from interface.handlers import OWN, figures, politely
+from interface.service import Refused, Service, Waiting
 from interface.texts import say
-from interface.words import PRIVATE, Words, choices, figures, in_line, politely
+from interface.words import Words, choices
 
 # In the browser: the text becomes a file, or is copied, without a visit to the server.
 DOWNLOAD = """(text) => {
+    if (!text) return;
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], {type: "text/plain;charset=utf-8"}));
     link.download = "tatar-gpt.txt";
@@ -22,6 +25,7 @@ DOWNLOAD = """(text) => {
 }"""
 # navigator.clipboard is there on this machine and over HTTPS only.
 COPY = """(text) => {
+    if (!text) return;
     if (navigator.clipboard) { navigator.clipboard.writeText(text); return; }
     document.querySelector("#text textarea").select();
     document.execCommand("copy");
@@ -30,14 +34,14 @@ COPY = """(text) => {
 
 def build(service: Service, words: Words, language: gr.Radio) -> None:
     """The tab's components and what they do."""
-    prompt = words.make(
+    prompt_box = words.make(
         gr.Textbox,
         {"label": "prompt", "placeholder": "prompt_hint", "info": "prompt_info"},
         lines=2,
         elem_id="prompt",
     )
     examples = words.make(
-        gr.Dataset, {"label": "examples"}, components=[prompt],
+        gr.Dataset, {"label": "examples"}, components=[prompt_box],
         samples=[[example] for example in REFERENCE_PROMPTS], elem_id="examples",
     )  # fmt: skip
     with gr.Row():
@@ -46,12 +50,15 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
         )
         again = words.make(gr.Button, {"value": "again"}, min_width=100, elem_id="again")
         stop = words.make(gr.Button, {"value": "stop"}, min_width=100, elem_id="stop")
-    text = words.make(
+    text_box = words.make(
         gr.Textbox, {"label": "text", "placeholder": "text_hint"},
         lines=5, interactive=False, elem_id="text",
     )  # fmt: skip
     status = gr.Markdown(elem_id="figures")
     with gr.Row():
+        from_here = words.make(
+            gr.Button, {"value": "from_here"}, size="sm", min_width=100, elem_id="from_here"
+        )
         copy = words.make(gr.Button, {"value": "copy"}, min_width=100, size="sm", elem_id="copy")
         download = words.make(
             gr.Button, {"value": "download"}, min_width=100, size="sm", elem_id="download"
@@ -80,22 +87,31 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
             )
         )  # fmt: skip
         seed = words.make(
-            gr.Number, {"label": "seed", "info": "seed_info"},
-            value=None, precision=0, minimum=0, elem_id="seed",
-        )  # fmt: skip
+            gr.Textbox,
+            {"label": "seed", "info": "seed_info"},
+            value="",
+            max_lines=1,
+            elem_id="seed",
+        )
 
     @politely
     def write(
         prompt: str,
+        text: str,
         until: str,
         temperature: float,
         min_p: float,
         top_p: float,
         penalty: float,
         length: int,
-        seed: int | None,
+        seed: str,
         language: str,
-    ) -> Iterator[tuple[str, str]]:
+        event: gr.EventData,
+    ) -> Iterator[dict[Any, Any]]:
+        # Not the button itself: a visitor who changes the language has components of his own.
+        pressed = getattr(event.target, "elem_id", None)
+        if pressed == "from_here":
+            prompt = as_prompt(text)
         settings = {
             "stop_at_eos": until == "one_sentence",
             "temperature": temperature,
@@ -103,21 +119,54 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
             "top_p": top_p,
             "repetition_penalty": penalty,
             "max_new_tokens": int(length),
-            "seed": None if seed is None else int(seed),
+            "seed": seed_of("" if pressed == "again" else seed),
         }
+        yield {prompt_box: prompt}
         for news in service.write([prompt], [settings]):
-            yield news.texts[0], figures(news, service, language)
+            line = figures(news, service, language)
+            if isinstance(news, Waiting):
+                yield {text_box: prompt, status: line}
+                continue
+            line += " · " + say("seed_used", language, seed=settings["seed"])
+            if news.is_over and news.texts[0].strip() == prompt.strip():
+                line = say("ended", language)
+            yield {text_box: news.texts[0], status: line}
 
-    settings = [prompt, until, temperature, min_p, top_p, penalty, length]
-    shared: dict[str, Any] = {"outputs": [text, status], **PRIVATE, **in_line(service)}
-    runs = [
-        go.click(write, [*settings, seed, language], **shared),
-        prompt.submit(write, [*settings, seed, language], **shared),
-        again.click(write, [*settings, gr.State(None), language], **shared),
-    ]
-    stop.click(None, None, None, cancels=runs, queue=False, **PRIVATE)
-    examples.click(lambda sample: sample[0], examples, prompt, **PRIVATE)
-    style.input(lambda style: STYLES[style], style, temperature, **PRIVATE)
-    download.click(None, text, None, js=DOWNLOAD, **PRIVATE)
-    copy.click(None, text, None, js=COPY, **PRIVATE)
-    copy.click(lambda language: gr.Info(say("copied", language), title=""), language, **PRIVATE)
+    # One event for all: while a text grows, no other is begun beside it.
+    run = gr.on(
+        [go.click, again.click, from_here.click, prompt_box.submit],
+        write,
+        [
+            *(prompt_box, text_box, until, temperature, min_p, top_p, penalty, length),
+            *(seed, language),
+        ],
+        [prompt_box, text_box, status],
+        **OWN,
+    )
+    stop.click(None, None, None, cancels=run, **OWN)
+    examples.click(lambda sample: sample[0], examples, prompt_box, **OWN)
+    style.input(lambda style: STYLES[style], style, temperature, **OWN)
+    temperature.input(lambda: None, None, style, **OWN)
+    download.click(None, text_box, None, js=DOWNLOAD, **OWN)
+    copy.click(None, text_box, None, js=COPY, **OWN)
+    copy.click(announce, [text_box, language], **OWN)
+
+
+def announce(text: str, language: str) -> None:
+    """Say that the text was copied, if there is one."""
+    if text:
+        gr.Info(say("copied", language), duration=2)
+
+
+def as_prompt(text: str) -> str:
+    """A text that is to go on: after a whole sentence, with a new one."""
+    return text + "\n" if text.rstrip().endswith((".", "!", "?", "…", "»")) else text
+
+
+def seed_of(text: str) -> int:
+    """The seed in a field, or a random one if it is empty. Raises Refused."""
+    if not text.strip():
+        return secrets.randbelow(10**6)
+    if not text.strip().isdecimal() or len(text) > 18:
+        raise Refused("bad_seed")
+    return int(text)

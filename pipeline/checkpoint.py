@@ -22,6 +22,7 @@ from model import GPT
 from pipeline.errors import CheckpointError, ModelNotFoundError
 from pipeline.files import atomic_write, shown
 from pipeline.optimizer import load_state
+from pipeline.tokenizer import valid_unicode
 
 FORMAT = 1
 _NEEDED = {"model", "config", "tokenizer_sha256", "step", "card"}
@@ -109,14 +110,35 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def _has_right_types(content: dict[str, Any]) -> bool:
     """Whether the values that are compared and printed are numbers and texts."""
-    if not isinstance(content["card"], dict):
-        return False
-    numbers = [content.get("val_loss", 0.0), content["card"].get("unigram_loss", 0.0)]
+    card = content["card"]
     return (
-        isinstance(content["step"], int)
+        isinstance(card, dict)
+        and isinstance(content["step"], int)
         and isinstance(content["tokenizer_sha256"], str)
-        and all(isinstance(number, int | float) for number in numbers)
-    )
+        and all(
+            isinstance(number, int | float) and _is_plain(number)
+            for number in (
+                content["step"], content.get("val_loss", 0.0), card.get("unigram_loss", 0.0)
+            )
+        )
+    )  # fmt: skip
+
+
+def _plain(card: dict[str, Any]) -> dict[str, Any]:
+    """What of a card can be shown: texts, numbers, and groups of them."""
+    groups = {
+        name: {key: value for key, value in group.items() if _is_plain(value)}
+        for name, group in card.items()
+        if isinstance(group, dict)
+    }
+    return {name: value for name, value in card.items() if _is_plain(value)} | groups
+
+
+def _is_plain(value: object) -> bool:
+    """Whether this is text that can be encoded, or a number that a float can hold."""
+    if isinstance(value, str):
+        return valid_unicode(value) == value
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def model_content(
@@ -142,7 +164,7 @@ def build_model(content: dict[str, Any], path: Path) -> GPT:
             raise RuntimeError("shapes differ")
         model = GPT(config)
         model.load_state_dict(content["model"])
-        model.card = content["card"] | {
+        model.card = _plain(content["card"]) | {
             "step": content["step"],
             **({"val_loss": content["val_loss"]} if "val_loss" in content else {}),
             "tokenizer_sha256": content["tokenizer_sha256"],

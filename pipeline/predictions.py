@@ -16,6 +16,7 @@ from pipeline.batches import evaluation_rows, sentence_ids
 from pipeline.device import Compute
 from pipeline.evaluate import token_nats
 from pipeline.generate import NEVER_TEXT, Generation, Sampling
+from pipeline.streaming import prompt_ids
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,13 @@ class Piece:
     end: int
     text: str
     bits: float
+    tokens: int = 1
 
 
 @torch.inference_mode()
 def next_tokens(model: GPT, tokenizer: Tokenizer, prompt: str, k: int = 10) -> list[NextToken]:
     """The k likeliest tokens after a prompt, the likeliest first; fewer if there are no more."""
-    ids = tokenizer.encode(prompt, add_special_tokens=False).ids
+    ids = prompt_ids(tokenizer, prompt)
     logits = Generation(model, [ids], [Sampling()]).next_logits()[0]
     logits[NEVER_TEXT] = -math.inf
     top = logits.softmax(dim=-1).topk(min(k, logits.numel() - len(NEVER_TEXT)))
@@ -75,12 +77,13 @@ def surprisals(model: GPT, tokenizer: Tokenizer, text: str) -> list[Piece]:
             next(nats)  # its <bos>
         begin = text.index(sentence, begin)
         for start, end in encoding.offsets:
-            bits = next(nats) / math.log(2)
+            bits, tokens = next(nats) / math.log(2), 1
             start, end = begin + start, begin + end
             if pieces and start < pieces[-1].end:  # bytes of one letter
                 start, end = pieces[-1].start, max(end, pieces[-1].end)
-                bits += pieces.pop().bits
-            pieces.append(Piece(start, end, text[start:end], bits))
+                before = pieces.pop()
+                bits, tokens = bits + before.bits, tokens + before.tokens
+            pieces.append(Piece(start, end, text[start:end], bits, tokens))
         begin += len(sentence)
         pieces.append(Piece(begin, begin, "", next(nats) / math.log(2)))
     return pieces

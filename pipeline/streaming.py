@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tokenizers import Tokenizer
 
+from config import BOS_ID, EOS_ID
 from model import GPT
 from pipeline.generate import Generation, Sampling
 from pipeline.tokenizer import valid_unicode
@@ -25,6 +26,7 @@ class TextStream:
         self.is_stopped = False
         self._shown = len(tokenizer.decode(prompt_ids))
         self._prompt_length = self._shown
+        self._begins_a_line = prompt_ids[-1:] == [BOS_ID]
 
     def add(self, token: int) -> str:
         """The piece of text that this token makes sure, often empty."""
@@ -45,6 +47,9 @@ class TextStream:
     def _piece(self, text: str, *, is_last: bool) -> str:
         if self.is_stopped:
             return ""
+        if self._begins_a_line and len(text) > self._shown:
+            self._shown += text[self._shown] == " "  # which is between words, not before them
+            self._begins_a_line = False
         begin = self._shown
         found = [text.find(stop, self._prompt_length) for stop in self.stop]
         ends = [position for position in found if position >= 0]
@@ -65,6 +70,17 @@ def _overlap(text: str, stop: str) -> int:
     return next((n for n in lengths if text.endswith(stop[:n])), 0)
 
 
+def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """The tokens of a prompt. A line of it is a sentence, as in the corpus."""
+    ids: list[int] = []
+    for line in prompt.split("\n"):
+        if ids and ids[-1] != BOS_ID:
+            ids += [EOS_ID, BOS_ID]
+        if line.strip():
+            ids += tokenizer.encode(line, add_special_tokens=False).ids
+    return ids
+
+
 class GrowingTexts:
     """Texts that the model writes at the same time, `num_return_sequences` in a row for a prompt.
 
@@ -77,16 +93,22 @@ class GrowingTexts:
         tokenizer: Tokenizer,
         prompts: Sequence[str],
         samplings: Sequence[Sampling],
+        chosen: Sequence[int] = (),
     ) -> None:
-        encoded = [tokenizer.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
+        """`chosen`: tokens that follow every prompt, whatever the model thinks of them."""
+        encoded = [prompt_ids(tokenizer, prompt) for prompt in prompts]
         rows = [
             (ids, sampling, sampling.generator(number))
             for ids, sampling in zip(encoded, samplings, strict=True)
             for number in range(sampling.num_return_sequences)
         ]
         self.streams = [TextStream(tokenizer, ids, sampling.stop) for ids, sampling, _ in rows]
+        self.begun = ["".join(map(stream.add, chosen)) for stream in self.streams]
         self.generation = Generation(
-            model, [ids for ids, _, _ in rows], [s for _, s, _ in rows], [g for _, _, g in rows]
+            model,
+            [[*ids, *chosen] for ids, _, _ in rows],
+            [s for _, s, _ in rows],
+            [g for _, _, g in rows],
         )
 
     @property

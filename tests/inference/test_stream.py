@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from config import BOS_ID, ConfigError, ModelConfig
+from config import BOS_ID, EOS_ID, ConfigError, ModelConfig
 from model import GPT
 from pipeline.generate import Generation, Sampling, window_start
-from pipeline.streaming import TextStream
-from utils import generate_text, generate_texts, stream_text
+from pipeline.streaming import GrowingTexts, TextStream, prompt_ids
+from utils import generate_text, generate_texts, next_tokens, stream_text
 
 PROMPTS = ["", "Казан", "Казан шәһәре матур һәм зур башкала анда", "👩‍👩‍👧"]
 
@@ -190,3 +190,36 @@ def test_all_that_is_wrong_is_told_before_the_first_piece(trio: Any) -> None:
         generate_texts(*trio, ["Казан"], num_return_sequences=0)
     with pytest.raises(TypeError, match="tempreature"):
         stream_text(*trio, tempreature=1)
+
+
+def test_a_line_of_the_prompt_is_a_sentence(trio: Any) -> None:
+    model, tokenizer, _ = trio
+    settings = {"temperature": 0.0, "max_new_tokens": 8}
+    alone = generate_text(*trio, prompt="", **settings)
+    for before in ("Казан шәһәре матур.\n", "\n", "Казан.\n\n \n"):
+        written = generate_text(*trio, prompt=before, **settings)
+        assert written.startswith(before)
+        assert not written.removeprefix(before).startswith(" ")
+    ids = prompt_ids(tokenizer, "Казан.\n\nИдел\n")
+    first, second = (tokenizer.encode(t, add_special_tokens=False).ids for t in ("Казан.", "Идел"))
+    assert ids == [*first, EOS_ID, BOS_ID, *second, EOS_ID, BOS_ID]
+    assert prompt_ids(tokenizer, "\nКазан.") == first
+    assert generate_text(*trio, prompt="\n", **settings) == "\n" + alone
+    assert next_tokens(model, tokenizer, "\n", 3) == next_tokens(model, tokenizer, "", 3)
+
+
+def test_chosen_tokens_follow_the_prompt(trio: Any) -> None:
+    model, tokenizer, _ = trio
+    likeliest, other = next_tokens(model, tokenizer, "Казан", 2)
+    sampling = [Sampling(temperature=0.0, max_new_tokens=20)]
+    texts = []
+    for token in (likeliest, other):
+        growing = GrowingTexts(model, tokenizer, ["Казан"], sampling, [token.id])
+        text = "Казан" + growing.begun[0]
+        while growing.are_growing:
+            text += "".join(piece for _, piece in growing.step())
+        texts.append(text)
+        ids = tokenizer.encode("Казан", add_special_tokens=False).ids
+        assert text.startswith(tokenizer.decode([*ids, token.id]).rstrip("\ufffd"))
+    assert texts[0] == generate_text(*trio, prompt="Казан", temperature=0.0, max_new_tokens=21)
+    assert texts[1] != texts[0]

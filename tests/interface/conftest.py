@@ -65,9 +65,9 @@ def unused_port() -> int:
 
 
 @contextlib.contextmanager
-def running(workspace: Workspace, **limits: Any) -> Iterator[Server]:
+def running(workspace: Workspace, port: int | None = None, **limits: Any) -> Iterator[Server]:
     """A server with this workspace's model, until the block is left."""
-    port = unused_port()
+    port = port or unused_port()
     code = f"""if True:
         import os, pathlib
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -126,8 +126,8 @@ def slow_model(prepared: Workspace, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def narrow_server(slow_model: Workspace) -> Iterator[Server]:
-    """One text at a time, nobody may wait, and a text is as long as an hour."""
-    limits = {"at_once": 1, "waiting": 0, "new_tokens": 1_000_000, "seconds": 3_600.0}
+    """One text at a time, one visitor may wait, and a text is as long as an hour."""
+    limits = {"at_once": 1, "waiting": 1, "new_tokens": 1_000_000, "seconds": 3_600.0}
     with running(slow_model, **limits) as server:
         yield server
 

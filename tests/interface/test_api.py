@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from gradio_client import Client
 
-from utils import generate_text
+from utils import generate_text, load_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,9 @@ def test_four_endpoints_and_no_other(client: Client) -> None:
     }  # fmt: skip
 
 
-def test_generate(client: Client, make_service: Any) -> None:
-    service = make_service()
-    wanted = generate_text(
-        service.model, service.tokenizer, service.facts, "Казан", temperature=1.5, seed=3
-    )
+def test_generate(client: Client, make_service: Any, trained: Any) -> None:
+    trio = (make_service().model, *load_tokenizer(trained.tokenizer))
+    wanted = generate_text(*trio, "Казан", temperature=1.5, seed=3)
     assert client.predict("Казан", temperature=1.5, seed=3, api_name="/generate") == wanted
 
 
@@ -86,16 +84,25 @@ def test_measure(client: Client) -> None:
     ("endpoint", "arguments", "words"),
     [
         ("generate", {"prompt": "а" * 2001, "language": "tt"}, "артык озын"),
-        ("generate", {"prompt": "а", "max_new_tokens": 401}, "at most 400"),
-        ("generate", {"prompt": "а", "temperature": -1.0, "top_k": 0}, "--temperature -1.0"),
-        ("generate", {"prompt": "а", "max_new_tokens": "many"}, "--max-new-tokens 'many'"),
+        (
+            "generate",
+            {"prompt": "а", "max_new_tokens": 401},
+            "400 new tokens; you asked for 401",
+        ),
+        (
+            "generate",
+            {"prompt": "а", "temperature": -1.0, "top_k": 0},
+            "temperature -1.0",
+        ),
+        ("generate", {"prompt": "а", "max_new_tokens": "many"}, "max_new_tokens 'many'"),
         ("generate", {"prompt": 5}, "5: must be text"),
         ("generate", {"prompt": None, "language": ["ru"]}, "None: must be text"),
         ("compare", {"prompt": ["а"]}, "must be text"),
         (
             *("compare", {"prompt": "а", "seed": -3, "language": "ru"}),
-            "Недопустимые настройки: --seed -3",
+            "Недопустимые настройки: seed -3",
         ),
+        ("generate", {"prompt": "а", "max_new_tokens": 10**30}, "you asked for 1000000"),
         ("next_tokens", {"prompt": "а" * 20_001}, "too long"),
         ("next_tokens", {"prompt": "а", "k": 0}, "from 1 to 100"),
         ("next_tokens", {"prompt": "а", "k": "x"}, "from 1 to 100"),
@@ -121,6 +128,8 @@ def test_any_text_is_answered(prompt: str, server: Any) -> None:
     event, said = over_http(server, "generate", prompt=prompt, max_new_tokens=5)
     assert event == "complete", said
     assert json.loads(said)[0].startswith(prompt.replace("\ud800", "\ufffd"))
+    event, said = over_http(server, "generate", prompt=prompt, max_new_tokens=0)
+    assert (event, json.loads(said)[0]) == ("complete", prompt.replace("\ud800", "\ufffd"))
     event, said = over_http(server, "next_tokens", prompt=prompt, k=3)
     assert event == "complete", said
 
@@ -133,27 +142,66 @@ def test_more_than_may_wait_are_told_so_and_the_others_served(slow_model: Any, s
         served = [said for event, said in answers if event == "complete"]
         refused = [json.loads(said)["error"] for event, said in answers if event == "error"]
         assert len(served) >= 4
+        assert refused
         assert len(refused) + len(served) == 12
         assert all("Too many people" in words for words in refused)
         assert server.health()["in_line"] == 0
 
 
-def test_a_program_gets_no_file_and_leaves_none(server: Any) -> None:
-    for path in ("file=/etc/passwd", "file=config.py", "file=models/best_model.pt"):
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(f"{server.url}/gradio_api/{path}", timeout=60)
-        assert refused.value.code in (403, 404)
-        refused.value.close()
+def status_of(url: str, body: bytes | None = None, kind: str = "application/json") -> int:
+    request = urllib.request.Request(url, body, {"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "gradio_api/file=/etc/passwd", "gradio_api/file=models/best_model.pt",
+        "gradio_api/file=http://nowhere.invalid/x", "gradio_api/proxy=http://nowhere.invalid/x",
+        "gradio_api/deep_link?session_hash=x", "gradio_api/runs", "monitoring", "?page=x",
+        "monitoring/summary", "?deep_link=x", "gradio_api/upload_progress?upload_id=x",
+    ],
+)  # fmt: skip
+def test_what_gradio_offers_besides_is_closed(path: str, server: Any) -> None:
+    assert status_of(f"{server.url}/{path}") == 404
+
+
+def test_no_file_comes_in(server: Any) -> None:
     body = (
-        b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nabc\r\n--x--\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\na\r\n--x--\r\n'
     )
-    upload = urllib.request.Request(
-        f"{server.url}/gradio_api/upload", body, {"Content-Type": "multipart/form-data; boundary=x"}
-    )
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(upload, timeout=60)
-    assert refused.value.code == 413
-    refused.value.close()
+    kind = "multipart/form-data; boundary=x"
+    assert status_of(f"{server.url}/gradio_api/upload", body, kind) == 404
+    # Gradio would download this address.
+    file = {"path": "http://nowhere.invalid/x", "meta": {"_type": "gradio.FileData"}}
+    for data in (file, [file], {"a": [{"b": file}]}):
+        body = json.dumps({"prompt": data}).encode()
+        for changed in (body, body.replace(b"gradio", rb"gr\u0061dio")):
+            assert status_of(f"{server.url}/gradio_api/call/v2/generate", changed) == 400
+    event, _ = over_http(server, "generate", prompt="gradio.FileData", max_new_tokens=1)
+    assert event == "complete"  # as a text it is as good as any other
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "status"),
+    [
+        ("generate", b"{}", 400),
+        ("generate", b'{"prompt": "a", "colour": 1}', 400),
+        ("nothing", b'{"prompt": "a"}', 400),
+        ("generate", b"[" * 100_000, 400),
+        ("generate", b"not JSON", 400),
+        ("generate", b'{"prompt": "' + b"a" * 1_000_001 + b'"}', 413),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_refused(
+    endpoint: str, body: bytes, status: int, server: Any
+) -> None:
+    assert status_of(f"{server.url}/gradio_api/call/v2/{endpoint}", body) == status
 
 
 def test_health(server: Any) -> None:

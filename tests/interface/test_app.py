@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from playwright.sync_api import expect
 
 from interface.texts import say
@@ -93,6 +94,52 @@ def test_host_and_port_come_from_the_environment_too(start: Any, free_port: Any)
         assert f"http://127.0.0.1:{port}" in said
 
 
+def test_a_proxy_that_cannot_be_used_is_no_hindrance(start: Any, free_port: Any) -> None:
+    for name, value in (("http_proxy", "nonsense"), ("ALL_PROXY", "socks5://127.0.0.1:9")):
+        with start("--port", free_port(), **{name: value}) as (_, said):
+            assert "127.0.0.1" in said
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 on this machine")
+def test_ipv6(start: Any, free_port: Any) -> None:
+    for host in ("::1", "[::1]"):
+        port = free_port()
+        with (
+            start("--host", host, "--port", port) as (_, said),
+            urllib.request.urlopen(f"http://[::1]:{port}/healthz", timeout=60) as answer,
+        ):
+            assert "[::1]" in said
+            assert answer.status == 200
+
+
+HOSTILE_CARDS: list[dict[str, Any]] = [
+    {"sentences": 10**400, "characters": -(10**30), "recipe": {"tokens_per_step": 10**400}},
+    {"corpus": "\ud800", "licence": ["a"] * 5, "preset": {"a": {"b": 1}}},
+    {"corpus": "<img src=x onerror=window.broken=1> | [а](http://nowhere.invalid) `x` **б**"},
+    {"recipe": {"learning_rate": float("nan"), "optimizer": None}, "licence": "а" * 10_000},
+]
+
+
+@pytest.mark.parametrize("card", HOSTILE_CARDS)
+def test_a_hostile_card_and_curve_are_shown_as_text_or_not_at_all(
+    card: dict[str, Any], start: Any, free_port: Any, visit: Any, trained: Any, tmp_path: Path
+) -> None:
+    content = torch.load(trained.models / "best_model.pt", weights_only=True)
+    content["card"] |= card
+    torch.save(content, tmp_path / "best_model.pt")
+    lines = ["[" * 100_000, '{"step": 1e400}', '{"step": "\\ud800", "val_loss": 1}', '{"step": 1']
+    good = {"step": 5, "train_loss": 1.5, "val_loss": None}
+    text = "\n".join([json.dumps(good), *lines])
+    (tmp_path / "metrics.jsonl").write_text(text, encoding="utf-8")
+    with start("--port", free_port(), model=tmp_path / "best_model.pt") as (_, said):
+        page = visit(said.split()[1].rstrip("/"))
+        page.get_by_role("tab", name=say("tab_about", "tt")).click()
+        expect(page.locator("#card")).to_contain_text(say("about_parameters", "tt"))
+        expect(page.locator("#card img, #card a, #card strong")).to_have_count(0)
+        assert page.evaluate("window.broken") is None
+        page.close()
+
+
 def test_nothing_is_asked_of_any_other_machine(start: Any, free_port: Any) -> None:
     asked = []
 
@@ -153,7 +200,10 @@ def test_mistakes_are_told_in_a_line(fails: Any, trained: Any, tmp_path: Path) -
         port = taken.getsockname()[1]
         files = ("--model", trained.models / "best_model.pt", "--tokenizer", trained.tokenizer)
         assert str(port) in fails("--port", port, *files)
-    assert "nowhere.invalid" in fails("--host", "nowhere.invalid", *files)
+    for host in ("nowhere.invalid", "ä" * 70, "::1::"):
+        assert f"--host {host}" in fails("--host", host, *files)
+    for port in ("1" * 5000, "٣٤٥٦٧", "-1", "1.0"):
+        assert "65535" in fails("--port", port)
 
 
 def test_a_new_model_is_offered(
@@ -175,7 +225,7 @@ def test_a_new_model_is_offered(
         path.write_bytes(b"no model")
         page.reload()
         page.locator("#reload").click()
-        expect(page.get_by_text("bad").or_(page.get_by_text("best_model.pt"))).to_be_visible()
+        expect(page.get_by_text(say("not_reloaded", "tt"))).to_be_visible()
         page.locator("#prompt textarea").fill("Казан")
         page.locator("#go").click()
         expect(page.locator("#text textarea")).not_to_have_value("")

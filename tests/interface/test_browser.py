@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from config import REFERENCE_PROMPTS
-from interface.texts import LANGUAGES, TEXTS, say
+from interface.texts import LANGUAGES, say
 
 TABS = ("tab_write", "tab_compare", "tab_inside", "tab_measure", "tab_about")
 
@@ -50,23 +50,54 @@ def test_another_language_is_spoken_at_once_and_remembered(server: Any, visit: A
     expect(page.get_by_label(LANGUAGES["ru"])).to_be_checked()
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_no_other_language_is_left_over(language: str, server: Any, visit: Any) -> None:
-    page = visit(server.url, {"tt": "tt-RU", "ru": "ru-RU", "en": "en-US"}[language])
-    page.locator("#settings button").click()
-    others = [other for other in LANGUAGES if other != language]
-    foreign = {
-        getattr(words, other)
-        for words in TEXTS.values()
-        for other in others
-        if getattr(words, other) not in words[list(LANGUAGES).index(language) :][:1]
-    }
-    foreign -= {getattr(words, language) for words in TEXTS.values()}
+# What is written in Latin letters in every language, and names of files.
+LATIN = {
+    "English",
+    "Language",
+    "GPT",
+    "Ctrl",
+    "Enter",
+    "txt",
+    "Min",
+    "Top",
+    "p",
+    "adamw",
+    "primer",
+    "tiny",
+}
+
+
+@pytest.mark.parametrize("language", ["tt", "ru"])
+def test_no_english_is_left_over(language: str, server: Any, visit: Any) -> None:
+    page = visit(server.url, f"{language}-RU")
+    page.locator("#settings button").first.click()
     for tab in TABS:
         go_to(page, say(tab, language))
+        page.locator("button.primary:visible").click() if tab != "tab_about" else None
         shown = page.locator("body").inner_text()
-        lines = {line.strip() for line in shown.splitlines()}
-        assert not lines & foreign
+        shown += " ".join(
+            page.locator("[placeholder]").evaluate_all("all => all.map(e => e.placeholder)")
+        )
+        assert set(re.findall(r"[A-Za-z]+", shown)) - LATIN == set(), tab
+    tatar = set("әөүҗңһ")
+    if language == "ru":
+        labels = page.locator("label, button:not(#examples *), h1").all_inner_texts()
+        assert not tatar & set("".join(labels).replace("Татарча", ""))
+
+
+def test_the_language_outlives_the_server(
+    trained: Any, serve: Any, free_port: Any, visit: Any
+) -> None:
+    port = free_port()
+    with serve(trained, port=port) as server:
+        page = visit(server.url, "tt-RU")
+        page.get_by_label(LANGUAGES["en"]).check()
+        expect(page.locator("#go")).to_have_text(say("continue", "en"))
+        page.goto("about:blank")
+    with serve(trained, port=port) as server:
+        page.goto(server.url)
+        expect(page.locator("#go")).to_have_text(say("continue", "en"))
+        page.goto("about:blank")
 
 
 def test_a_text_grows(server: Any, visit: Any) -> None:
@@ -86,24 +117,79 @@ def test_ctrl_enter_and_an_example(server: Any, visit: Any) -> None:
     expect(page.locator("#text textarea")).to_have_value(re.compile(REFERENCE_PROMPTS[1] + ".+"))
 
 
-def test_a_seed_gives_the_same_text_and_another_one_differs(server: Any, visit: Any) -> None:
-    page = visit(server.url)
+def written_with_seed(page: Page, button: str, seed: str) -> str:
+    """What the page writes on a click of the button; `seed` is a pattern."""
+    page.locator(button).click()
+    done = re.compile(rf"Токеннар: 100 .* башлангыч сан: {seed}(?!\d)")
+    expect(page.locator("#figures")).to_contain_text(done)
+    return page.locator("#text textarea").input_value()
+
+
+def write_boldly(page: Page) -> None:
     page.get_by_label(say("go_on", "tt")).check()
     page.get_by_label(say("bold", "tt")).check()
     page.locator("#settings button").first.click()
     expect(page.locator("#temperature input[type=number]")).to_have_value("1.5")
     page.locator("#min_p input[type=number]").fill("0")
-    page.locator("#seed input").fill("7")
+    page.locator("#min_p input[type=number]").press("Tab")
     page.locator("#prompt textarea").fill("Казан")
-    texts = []
-    for button in ("#go", "#go", "#again"):
-        before = page.locator("#figures").inner_text()
-        page.locator(button).click()
-        expect(page.locator("#figures")).not_to_have_text(before)
-        expect(page.locator("#figures")).to_contain_text("Токеннар: 100")
-        texts.append(page.locator("#text textarea").input_value())
-        page.locator("#prompt textarea").fill("Казан")
-    assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_seed_gives_the_same_text_and_another_one_differs(server: Any, visit: Any) -> None:
+    page = visit(server.url)
+    write_boldly(page)
+    seed = page.locator("#seed input, #seed textarea")
+    expect(seed).to_have_value("")
+    seed.fill("7")
+    first = written_with_seed(page, "#go", "7")
+    other = written_with_seed(page, "#again", r"(?!7\b)\d+")
+    assert first == written_with_seed(page, "#go", "7") != other
+    seed.fill("")
+    random = written_with_seed(page, "#go", r"(?!7\b)\d+")
+    used = re.findall(r"\d+", page.locator("#figures").inner_text())[-1]
+    seed.fill("7")
+    written_with_seed(page, "#go", "7")
+    seed.fill(used)
+    assert written_with_seed(page, "#go", used) == random
+    seed.fill("-5")
+    page.locator("#go").click()
+    expect(page.get_by_text(say("bad_seed", "tt"))).to_be_visible()
+    expect(page.locator("#text textarea")).to_have_value(random)  # what was written stays
+
+
+def test_a_slider_that_is_moved_is_no_preset_any_more(server: Any, visit: Any) -> None:
+    page = visit(server.url)
+    page.locator("#settings button").first.click()
+    expect(page.get_by_label(say("balanced", "tt"))).to_be_checked()
+    expect(page.locator("#temperature input[type=number]")).to_have_value("0.8")
+    page.locator("#temperature input[type=number]").fill("0.9")
+    page.locator("#temperature input[type=number]").press("Tab")
+    expect(page.get_by_label(say("balanced", "tt"))).not_to_be_checked()
+    page.locator("#prompt textarea").fill("Казан")
+    page.locator("#go").click()
+    expect(page.locator("#text textarea")).to_have_value(re.compile("^Казан .+"))
+
+
+def test_a_text_goes_on_from_where_it_is(server: Any, visit: Any) -> None:
+    page = visit(server.url)
+    page.locator("#prompt textarea").fill("Казан шәһәре")
+    page.locator("#go").click()
+    expect(page.locator("#text textarea")).to_have_value(re.compile("^Казан шәһәре .+[.]$"))
+    first = page.locator("#text textarea").input_value()
+    page.locator("#from_here").click()
+    expect(page.locator("#prompt textarea")).to_have_value(first + "\n")
+    expect(page.locator("#text textarea")).to_have_value(
+        re.compile("^" + re.escape(first) + r"\n\S.+[.]$")
+    )
+
+
+def test_a_finished_sentence_is_said_to_be_finished(server: Any, visit: Any) -> None:
+    page = visit(server.url, "en-US")
+    page.locator("#prompt textarea").fill(
+        "Казан шәһәре матур һәм зур башкала анда елга буенда яшел бакча үсә."
+    )
+    page.locator("#go").click()
+    expect(page.locator("#figures")).to_contain_text(say("ended", "en"))
 
 
 def test_the_text_is_saved_and_copied(server: Any, visit: Any) -> None:
@@ -118,14 +204,17 @@ def test_the_text_is_saved_and_copied(server: Any, visit: Any) -> None:
     assert Path(download.value.path()).read_text(encoding="utf-8") == text
     page.locator("#copy").click()
     expect(page.get_by_text(say("copied", "tt"))).to_be_visible()
+    expect(page.get_by_text("Info")).to_be_hidden()  # Gradio's own heading, in English alone
     assert page.evaluate("navigator.clipboard.readText()") == text
 
 
 def start_a_long_text(page: Page) -> None:
     page.get_by_label(say("go_on", "tt")).check()
     page.locator("#settings button").first.click()
+    expect(page.locator("#length input[type=number]")).to_have_value("100")
     page.locator("#length input[type=number]").fill("1000000")
     page.locator("#length input[type=number]").press("Tab")
+    expect(page.locator("#length input[type=range]")).to_have_value("1000000")
     page.locator("#prompt textarea").fill("Казан")
     page.locator("#go").click()
     expect(page.locator("#text textarea")).to_have_value(re.compile("^Казан.+"))
@@ -140,6 +229,21 @@ def test_stop_stops_the_computation(narrow_server: Any, visit: Any) -> None:
     assert page.locator("#text textarea").input_value().startswith("Казан")
 
 
+def test_while_a_text_grows_no_other_is_begun_beside_it(narrow_server: Any, visit: Any) -> None:
+    page = visit(narrow_server.url)
+    start_a_long_text(page)
+    for button in ("#again", "#from_here", "#go"):
+        page.locator(button).click()
+    page.locator("#prompt textarea").press("Control+Enter")
+    assert narrow_server.health()["in_line"] == 1
+    page.locator("#stop").click()
+    narrow_server.wait_until_nobody_is_in_line()
+    page.locator("#again").click()
+    expect(page.locator("#text textarea")).to_have_value(re.compile("^Казан.+"))
+    page.locator("#stop").click()
+    narrow_server.wait_until_nobody_is_in_line()
+
+
 def test_a_closed_tab_frees_its_place(narrow_server: Any, visit: Any) -> None:
     page = visit(narrow_server.url)
     start_a_long_text(page)
@@ -149,17 +253,22 @@ def test_a_closed_tab_frees_its_place(narrow_server: Any, visit: Any) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_who_comes_too_late_is_told_in_his_language(
+def test_who_must_wait_or_go_is_told_in_his_language(
     language: str, narrow_server: Any, visit: Any
 ) -> None:
-    first, second = visit(narrow_server.url), visit(narrow_server.url)
-    second.get_by_label(LANGUAGES[language]).check()
-    expect(second.locator("#go")).to_have_text(say("continue", language))
+    first, second, third = (visit(narrow_server.url) for _ in range(3))
+    for page in (second, third):
+        page.get_by_label(LANGUAGES[language]).check()
+        expect(page.locator("#go")).to_have_text(say("continue", language))
+        page.locator("#prompt textarea").fill("Идел")
     start_a_long_text(first)
-    second.locator("#prompt textarea").fill("Идел")
     second.locator("#go").click()
-    expect(second.get_by_text(say("busy", language))).to_be_visible()
+    expect(second.locator("#figures")).to_contain_text(say("waiting", language, ahead=1))
+    third.locator("#go").click()
+    expect(third.get_by_text(say("busy", language))).to_be_visible()
     first.locator("#stop").click()
+    expect(second.locator("#text textarea")).to_have_value(re.compile("^Идел"))
+    second.close()
     narrow_server.wait_until_nobody_is_in_line()
 
 
@@ -178,18 +287,17 @@ def test_a_look_inside_and_another_way_on(server: Any, visit: Any, make_service:
     go_to(page, say("tab_inside", "ru"))
     page.locator("#looked_at textarea").fill("Казан шәһәре башкала.")
     page.locator("#look").click()
-    tokens = page.locator("#surprise .token")
+    tokens = page.locator("#surprise .text")
     expect(tokens).not_to_have_count(0)
     assert "".join(tokens.all_inner_texts()).startswith("Казан шәһәре башкала.")
     # What the model knows is pale, what it never saw there is not.
     shares = [float(s) for s in re.findall(r"rgba\(239, 68, 60, ([\d.]+)\)", tokens_style(page))]
     assert min(shares) < 0.1 < 0.5 < max(shares)
     before = "".join(tokens.all_inner_texts()[:2])
-    tokens.nth(2).click()
+    page.locator("#surprise .text").nth(2).click()
     choices = page.locator("#alternatives label")
     expect(choices).to_have_count(10)
-    service = make_service()
-    likeliest = service.next_tokens(before, 1)[0]
+    ((likeliest,),) = make_service().next_tokens(before, 1)
     expect(choices.first).to_contain_text(f"{100 * likeliest.probability:.1f}".replace(".", ","))
     widths = page.locator("#alternatives label").evaluate_all(
         "all => all.map(one => getComputedStyle(one).backgroundImage)"
@@ -198,6 +306,22 @@ def test_a_look_inside_and_another_way_on(server: Any, visit: Any, make_service:
     assert len(set(widths)) > 1
     choices.first.click()
     expect(page.locator("#continued textarea")).to_have_value(re.compile(f"^{before}.+[.]$"))
+
+
+def test_each_sentence_has_a_line_of_its_own(server: Any, visit: Any) -> None:
+    page = visit(server.url, "en-US")
+    go_to(page, "Look inside")
+    page.locator("#looked_at textarea").fill("Казан матур.\nБашкала зур.")
+    page.locator("#look").click()
+    texts = page.locator("#surprise .text")
+    expect(texts.filter(has_text="⏎")).to_have_count(2)
+    first, last = texts.first.bounding_box(), texts.last.bounding_box()
+    assert last["y"] > first["y"] + first["height"] / 2
+    # The end of the second sentence, and what stands before it in its own line.
+    texts.last.click()
+    expect(page.locator("#alternatives")).to_contain_text("end of the sentence")
+    page.locator("#alternatives label", has_text="end of the sentence").click()
+    expect(page.locator("#continued textarea")).to_have_value("Башкала зур.")
 
 
 def tokens_style(page: Page) -> str:
@@ -212,7 +336,7 @@ def test_a_text_is_measured(server: Any, visit: Any) -> None:
     for name in ("perplexity", "bits_per_character", "bits_per_byte", "tokens_per_word"):
         field = page.locator(f"#{name} textarea, #{name} input")
         expect(field).to_have_value(re.compile(r"^[\d\u00a0]+,\d+$"))
-    text = "".join(page.locator("#cut .token").all_inner_texts())
+    text = "".join(page.locator("#cut .text").all_inner_texts())
     assert text.replace("\n", "") == "Казан шәһәре матур.Күлмәк!"
 
 
@@ -319,15 +443,15 @@ def test_what_is_typed_is_text_and_nothing_else(kind: str, server: Any, visit: A
     go_to(page, say("tab_inside", "tt"))
     page.locator("#looked_at textarea").fill(text)
     page.locator("#look").click()
-    expect(page.locator("#surprise .token").first).to_be_visible()
-    page.locator("#surprise .token").nth(1).click()
+    expect(page.locator("#surprise .text").first).to_be_visible()
+    page.locator("#surprise .text").nth(1).click()
     expect(page.locator("#alternatives label")).to_have_count(10)
     shown = "".join(page.locator("#surprise .text").evaluate_all("a => a.map(e => e.textContent)"))
     assert text.replace("\u0000", "") in shown.replace("\u0000", "")
     go_to(page, say("tab_measure", "tt"))
     page.locator("#measured textarea").fill(text)
     page.locator("#measure").click()
-    expect(page.locator("#cut .token").first).to_be_visible()
+    expect(page.locator("#cut .text").first).to_be_visible()
     assert page.evaluate("window.broken") is None
 
 

@@ -28,10 +28,15 @@ def test_a_text_is_there_in_every_language_with_the_same_blanks(key: str) -> Non
 
 
 def test_every_text_is_used_and_every_text_used_is_there() -> None:
-    sources = [PROJECT_DIR / "app.py", *(PROJECT_DIR / "interface").glob("*.py")]
-    code = "".join(path.read_text(encoding="utf-8") for path in sources if path.name != "texts.py")
-    named = set(re.findall(r"[\"'](\w+)[\"']", code)) | STYLES.keys()
-    named |= {f"{key}_info" for key in named}  # what write_tab.py says of a slider
+    """A key stands in `say(...)`, `Refused(...)` or among the words of a component."""
+    named = set(STYLES) | {f"{key}_info" for key in TEXTS}
+    spoken = set()
+    for path in (PROJECT_DIR / "interface").glob("*.py"):
+        code = path.read_text(encoding="utf-8") if path.name != "texts.py" else ""
+        spoken |= set(re.findall(r"(?:say|Refused|choices)\(\s*[\"'](\w+)[\"']", code))
+        named |= set(re.findall(r"[\"'](\w+)[\"']", code))
+    assert spoken
+    assert spoken <= TEXTS.keys()
     assert TEXTS.keys() - named == set()
 
 
