@@ -112,6 +112,7 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
         pressed = getattr(event.target, "elem_id", None)
         if pressed == "from_here":
             prompt = as_prompt(text)
+            yield {prompt_box: prompt}
         settings = {
             "stop_at_eos": until == "one_sentence",
             "temperature": temperature,
@@ -121,7 +122,6 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
             "max_new_tokens": int(length),
             "seed": seed_of("" if pressed == "again" else seed),
         }
-        yield {prompt_box: prompt}
         for news in service.write([prompt], [settings]):
             line = figures(news, service, language)
             if isinstance(news, Waiting):
