@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from config import ConfigError
-from pipeline.command import DONE, command
+from pipeline.command import DONE, command, share_the_cores
 from pipeline.flags import Parser
 
 
@@ -36,9 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.auth is not None and not (user and colon and password):
         parser.error("--auth: must be USER:PASSWORD")
 
-    # Read when they are imported: nothing is sent, and threads that wait let others work.
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    share_the_cores()
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when it is imported
     if not args.share:  # no program of ours asks the network: Gradio asks this machine, of itself
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             os.environ.pop(name, None)

@@ -8,12 +8,11 @@ Exit code 0 only if all of it worked.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Any
 
 from config import REFERENCE_PROMPTS, REFERENCE_SENTENCES, STYLES
-from pipeline.command import command
+from pipeline.command import command, share_the_cores
 from pipeline.flags import Parser
 
 NEW_TOKENS = 60
@@ -28,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", default=None, help="cpu, cuda or mps (default: the best)")
     parser.add_argument("--json", action="store_true", help="print one JSON object, for programs")
     args = parser.parse_args(argv)
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read by torch when it is imported
+    share_the_cores()
     found = look(args.model, args.tokenizer, args.device)
     if args.json:
         print(json.dumps(found, ensure_ascii=False, indent=2, sort_keys=True, default=str))

@@ -94,7 +94,7 @@ def _recipe(known: dict[str, Any], language: str) -> str | None:
         "recipe",
         language,
         preset=_text(known.get("preset")),
-        steps=_number(known["step"], language),
+        steps=_number(recipe.get("max_iters"), language),
         tokens=_number(recipe.get("tokens_per_step"), language),
         optimizer=_text(recipe.get("optimizer")),
         learning_rate=_text(recipe.get("learning_rate")),

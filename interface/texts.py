@@ -33,12 +33,12 @@ TEXTS = {
     "tab_measure": Text("Үлчәү", "Измерить", "Measure"),
     "tab_about": Text("Модель турында", "О модели", "About"),
     "on_sample": Text(
-        "Модель проектның кечкенә үз корпусы нигезендә өйрәтелгән: ул көндәлек тормыш турындагы "
-        "кыска җөмләләрне генә белә.",
+        "Модель проектның үз кечкенә корпусы нигезендә өйрәтелгән: ул көндәлек тормыш һәм "
+        "Татарстан турындагы кыска җөмләләрне генә белә.",
         "Модель обучена на маленьком встроенном корпусе: она знает только короткие предложения о "
-        "повседневной жизни.",
+        "повседневной жизни и о Татарстане.",
         "The model was trained on the small built-in corpus: it knows only short sentences about "
-        "everyday life.",
+        "everyday life and Tatarstan.",
     ),
     "sample": Text("проектның үз корпусы", "встроенный корпус", "built-in corpus"),
     "replaced": Text(
@@ -74,15 +74,15 @@ TEXTS = {
         "What the model writes will appear here.",
     ),
     "copy": Text("Күчереп алу", "Скопировать", "Copy"),
-    "copied": Text("Текст күчереп алынды.", "Текст скопирован.", "The text is copied."),
-    "from_here": Text("Моннан дәвам итү", "Продолжить отсюда", "Go on from here"),
+    "copied": Text("Текст күчереп алынды.", "Текст скопирован.", "Text copied."),
+    "from_here": Text("Моннан дәвам итү", "Продолжить отсюда", "Continue from here"),
     "download": Text(".txt итеп саклау", "Сохранить как .txt", "Save as .txt"),
     "until": Text("Кайда туктарга", "Где остановиться", "Where to stop"),
     "one_sentence": Text("Җөмлә ахырында", "В конце предложения", "At the end of the sentence"),
     "go_on": Text("Язуын дәвам итсен", "Пусть пишет дальше", "Keep writing"),
     "style": Text("Ничек язарга", "Как писать", "How to write"),
     "careful": Text("Саграк", "Осторожнее", "Carefully"),
-    "balanced": Text("Уртача", "Умеренно", "In between"),
+    "balanced": Text("Уртача", "Умеренно", "Moderately"),
     "bold": Text("Кыюрак", "Смелее", "Boldly"),
     "settings": Text("Өстәмә көйләүләр", "Дополнительные настройки", "Advanced settings"),
     "temperature": Text("Температура", "Температура", "Temperature"),
@@ -113,13 +113,18 @@ TEXTS = {
         "1 is none; more makes it repeat itself less",
     ),
     "length": Text(
-        "Иң зур озынлык (токен)", "Наибольшая длина в токенах", "Greatest length in tokens"
+        "Дәвамның иң зур озынлыгы (токен)",
+        "Наибольшая длина продолжения в токенах",
+        "Maximum length of the continuation in tokens",
     ),
     "seed": Text("Башлангыч сан", "Начальное число", "Seed"),
     "seed_info": Text(
-        "Бер үк сан һәм бер үк көйләүләр бер үк текстны бирә; буш калса, сан очраклы була",
-        "То же число при тех же настройках даёт тот же текст; пусто — число случайное",
-        "The same number and settings give the same text; if empty, it is drawn at random",
+        "Текстның башы, сан һәм көйләүләр үзгәрмәсә, текст та шул ук була; буш калдырсагыз, сан "
+        "очраклы сайлана",
+        "При том же начале, числе и настройках текст будет тем же; если поле пустое, число "
+        "случайное",
+        "The same beginning, number and settings give the same text; if empty, the number is "
+        "random",
     ),
     "figures": Text(
         "Токеннар: {tokens} · тизлек: секундына {speed} · контекст: {used} / {size} токен",
@@ -132,7 +137,7 @@ TEXTS = {
         "«Язуын дәвам итсен» дигәнне сайлагыз.",
         "Модель считает предложение законченным. Чтобы продолжить, начните новую строку или "
         "выберите «Пусть пишет дальше».",
-        "The model takes the sentence for finished. To go on, begin a new line or choose “Keep "
+        "The model considers the sentence finished. To go on, begin a new line or choose “Keep "
         "writing”.",
     ),
     # ---------------------------------------------------------------- comparing
@@ -152,7 +157,7 @@ TEXTS = {
         "урынында нәрсә булырга мөмкин икәне күренер.",
         "Чем гуще цвет, тем неожиданнее токен для модели. Нажмите на токен, и станет видно, что "
         "могло стоять на его месте.",
-        "The stronger the colour, the less the model expected a token. Click one to see what could "
+        "The stronger the colour, the less the model expected the token. Click a token to see what could "
         "have stood in its place.",
     ),
     "alternatives": Text(
@@ -180,12 +185,12 @@ TEXTS = {
     "tokens_per_word": Text("Бер сүзгә ничә токен", "Токенов на слово", "Tokens per word"),
     "tokens": Text("Токеннар", "Токенов", "Tokens"),
     "measure_info": Text(
-        "Беренче өч сан никадәр кечерәк булса, текст модель өчен шулкадәр танышрак.",
+        "Беренче өч сан никадәр кечерәк булса, текст модельгә шулкадәр танышрак.",
         "Чем меньше первые три числа, тем привычнее текст для модели.",
         "The smaller the first three figures, the more familiar the text is to the model.",
     ),
     "cut": Text(
-        "Токеннарга бүленеше", "Как текст делится на токены", "How the text is cut into tokens"
+        "Текстның токеннарга бүленеше", "Как текст делится на токены", "How the text is cut into tokens"
     ),
     # ---------------------------------------------------------------- about the model
     "about_corpus": Text("Корпус", "Корпус", "Corpus"),
@@ -218,7 +223,7 @@ TEXTS = {
         "{loss} ната на токен; если угадывать только по частоте — {guessing}",
         "{loss} nats per token; guessing by frequency alone gives {guessing}",
     ),
-    "about_date": Text("Модель файлының көне", "Дата файла модели", "Date of the model file"),
+    "about_date": Text("Модель файлының датасы", "Дата файла модели", "Date of the model file"),
     "curve": Text("Өйрәтү барышы", "Ход обучения", "Training curve"),
     "curve_step": Text("адым", "шаг", "step"),
     "curve_loss": Text("хата, нат/токен", "ошибка, нат на токен", "loss, nats per token"),
@@ -254,19 +259,19 @@ TEXTS = {
         "Out of time: each text gets at most {seconds} seconds.",
     ),
     "out_of_range": Text(
-        "Көйләүләр туры килми: {problems}",
+        "Көйләүләр яраксыз: {problems}",
         "Недопустимые настройки: {problems}",
         "Invalid settings: {problems}",
     ),
     "too_many_tokens": Text(
-        "Бер текстка иң күбе {limit} токен языла; сез {given} токен сорадыгыз.",
+        "Бер текстка иң күбе {limit} яңа токен өстәлә; сез {given} токен сорадыгыз.",
         "В одном тексте может быть не больше {limit} новых токенов, а вы просите {given}.",
         "A text gets at most {limit} new tokens; you asked for {given}.",
     ),
     "bad_seed": Text(
-        "Башлангыч сан 0 дән дә ким булмаган бөтен сан булырга тиеш.",
-        "Начальное число должно быть целым и не меньше 0.",
-        "The seed must be a whole number, 0 or more.",
+        "Башлангыч сан 0 дән ким булмаган бөтен сан булырга тиеш (иң күбе 18 цифр).",
+        "Начальное число должно быть целым и не меньше 0 (не больше 18 цифр).",
+        "The seed must be a whole number, 0 or more (at most 18 digits).",
     ),
     "failed": Text(
         "Хата килеп чыкты. Кабатлап карагыз.",

@@ -49,6 +49,16 @@ def command(body: Callable[[list[str] | None], int]) -> Callable[..., int]:
     return main
 
 
+def share_the_cores() -> None:
+    """Before torch is imported: threads that wait spin for microseconds, then let others work.
+
+    PyTorch's own way, milliseconds, makes a token beside another busy program take a tenth of a
+    second and more; sleeping at once, a quiet machine's token takes twice as long
+    (docs/EXPERIMENTS.md).
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+
 def print_utf8() -> None:
     """Let Tatar letters through whatever the locale (LC_ALL=C, cp1251 on Windows)."""
     for stream in (sys.stdout, sys.stderr):

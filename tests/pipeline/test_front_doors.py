@@ -23,16 +23,31 @@ def test_quick_test_tells_what_the_model_is_and_does(trained: tuple[Project, str
 
 def test_the_notebook_runs_from_top_to_bottom(trained: tuple[Project, str]) -> None:
     project, _ = trained
-    notebook = project.path / "demo_inference.ipynb"
-    result = project.python(
-        *("-m", "jupyter", "nbconvert", "--execute", "--to", "notebook"),
-        *("--output", "executed.ipynb", str(notebook)),
-    )
-    assert result.returncode == 0, result.stderr
-    cells = json.loads((project.path / "executed.ipynb").read_text(encoding="utf-8"))["cells"]
-    outputs = [cell["outputs"] for cell in cells if cell["cell_type"] == "code"]
-    assert all(outputs)
-    assert "built-in sample" in json.dumps(outputs[0], ensure_ascii=False)
+    result = project.python("-m", "pytest", "--nbmake", "--overwrite", "demo_inference.ipynb")
+    assert result.returncode == 0, result.stdout
+    path = project.path / "demo_inference.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    outputs = {cell["id"]: cell["outputs"] for cell in cells if cell["cell_type"] == "code"}
+    assert all(outputs.values())
+    assert "встроенный корпус" in json.dumps(outputs["card"], ensure_ascii=False)
+    for chart in ("next", "attention", "rope", "curve"):
+        assert any("image/png" in output.get("data", {}) for output in outputs[chart]), chart
+
+
+def test_the_notebook_says_that_there_is_no_model(project: Project) -> None:
+    result = project.python("-m", "pytest", "--nbmake", "demo_inference.ipynb")
+    assert result.returncode == 1
+    assert "bash run_pipeline.sh" in result.stdout
+
+
+def test_the_notebook_keeps_what_it_showed(project: Project) -> None:
+    """The outputs in it are those of a whole run, in order."""
+    path = project.path / "demo_inference.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert all(cell["outputs"] for cell in code)
+    assert all(output["output_type"] != "error" for cell in code for output in cell["outputs"])
 
 
 def test_the_app_serves_its_page_to_this_machine(trained: tuple[Project, str]) -> None:
