@@ -57,8 +57,9 @@ CSS = """
 .dark #cut .text {color: white;}
 #alternatives .wrap {flex-direction: column; gap: 2px;}
 #alternatives label {padding-block: 4px;}
+#card td {word-break: normal; overflow-wrap: normal;}
 #card thead, .toast-title-row .toast-title, .progress-text {display: none;}
-:root:not(.dark) button[role=tab].selected {color: var(--primary-700);}
+body:not(.dark) button[role=tab].selected {color: var(--primary-700);}
 """
 
 
