@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from config import EOS_ID
 from interface.limits import Limits
 from interface.service import Refused, Service, Waiting
 from pipeline.errors import CheckpointError
@@ -144,6 +145,9 @@ def test_a_chosen_token_follows_the_prompt(make_service: Any) -> None:
     *_, other = service.write(["Казан"], [GREEDY])
     assert last.texts[0].startswith("Казан")
     assert last.texts != other.texts
+    for forged in (-1, EOS_ID, service.model.config.vocab_size, 10**9):
+        with pytest.raises(Refused, match="out_of_range"):
+            next(service.write(["Казан"], [GREEDY], [forged]))
 
 
 def test_a_model_that_is_replaced_can_be_opened(trained: Any, tmp_path: Path) -> None:
