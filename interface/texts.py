@@ -157,8 +157,8 @@ TEXTS = {
         "урынында нәрсә булырга мөмкин икәне күренер.",
         "Чем гуще цвет, тем неожиданнее токен для модели. Нажмите на токен, и станет видно, что "
         "могло стоять на его месте.",
-        "The stronger the colour, the less the model expected the token. Click a token to see what could "
-        "have stood in its place.",
+        "The stronger the colour, the less the model expected the token. Click a token to see what "
+        "could have stood in its place.",
     ),
     "alternatives": Text(
         "«{token}» урынында нәрсә булырга мөмкин иде",
@@ -190,7 +190,9 @@ TEXTS = {
         "The smaller the first three figures, the more familiar the text is to the model.",
     ),
     "cut": Text(
-        "Текстның токеннарга бүленеше", "Как текст делится на токены", "How the text is cut into tokens"
+        "Текстның токеннарга бүленеше",
+        "Как текст делится на токены",
+        "How the text is cut into tokens",
     ),
     # ---------------------------------------------------------------- about the model
     "about_corpus": Text("Корпус", "Корпус", "Corpus"),
