@@ -289,9 +289,12 @@ def test_without_patience_it_goes_on_and_keeps_the_best(
     assert workspace.run["result"]["val_loss"] == pytest.approx(best["val_loss"])
 
 
-def test_a_loss_that_comes_apart_stops_the_run(workspace: Any, content_of: Any) -> None:
+def test_a_loss_that_comes_apart_stops_the_run(
+    workspace: Any, content_of: Any, identical: Any
+) -> None:
     workspace.train(max_iters=10, eval_interval=5)
     good = content_of(workspace.models)
+    best = workspace.checkpoint("best_model.pt")
     # The same run with a rate that no model survives, gone on with from step 5.
     workspace.begin(max_iters=20, eval_interval=5, learning_rate=1e30, grad_clip=0.0)
     for name in ("last.pt", "best_model.pt"):
@@ -301,8 +304,8 @@ def test_a_loss_that_comes_apart_stops_the_run(workspace: Any, content_of: Any) 
     assert len(outcome.complaints) == 1
     assert "last.pt" in outcome.err
     assert "--learning-rate" in outcome.err
-    for name in ("last.pt", "best_model.pt"):
-        assert (workspace.models / name).read_bytes() == good[name]
+    assert (workspace.models / "last.pt").read_bytes() == good["last.pt"]
+    assert identical(workspace.checkpoint("best_model.pt")["model"], best["model"])
     assert workspace.run["finished"] is False
 
 
