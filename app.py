@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             os.environ.pop(name, None)
             os.environ.pop(name.upper(), None)
+    os.environ["no_proxy"] = f"localhost,127.0.0.1,{host}"
     from interface.server import serve  # slow: torch, gradio
 
     serve(

@@ -52,7 +52,8 @@ def memory_of(process: subprocess.Popen[str]) -> float:
         status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
     except OSError:
         return 0.0
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+    # A process that has died has no memory.
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024 if "VmRSS:" in status else 0.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,6 +102,7 @@ def soak(url: str, server: subprocess.Popen[str], clients: int, seconds: int) ->
                 became = ask(url, prompt, NEW_TOKENS if turn % 10 else TOO_MANY)
             except Exception as error:  # whatever it is, a visitor got no answer
                 became = "lost"
+                time.sleep(1)
                 lost.append(repr(error))
             with lock:
                 count[became] += 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import gradio as gr
 
 from config import MIN_P, REFERENCE_PROMPTS, STYLES
-from interface.handlers import OWN, figures, politely
+from interface.handlers import OWN, figures, in_line, politely
 from interface.service import Service, Waiting
 from interface.texts import number, say
 from interface.words import Words
@@ -42,16 +43,21 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
             for key in STYLES
         ]  # fmt: skip
     status = gr.Markdown()
+    waiting = gr.Markdown()
 
     @politely
-    def show(prompt: str, language: str) -> Iterator[list[str]]:
+    def show(prompt: str, language: str) -> Iterator[list[Any]]:
         settings = [
             {"temperature": temperature, "min_p": MIN_P, "max_new_tokens": NEW_TOKENS}
             for temperature in STYLES.values()
         ]
         for news in service.write([prompt] * len(settings), settings):
-            grown = [prompt] * len(settings) if isinstance(news, Waiting) else news.texts
-            yield [*grown, figures(news, service, language)]
+            if isinstance(news, Waiting):
+                yield [*[prompt] * len(settings), gr.skip(), in_line(news, language)]
+            else:
+                yield [*news.texts, figures(news, service, language), ""]
 
-    run = gr.on([go.click, prompt.submit], show, [prompt, language], [*texts, status], **OWN)
-    stop.click(None, None, None, cancels=run, **OWN)
+    run = gr.on(
+        [go.click, prompt.submit], show, [prompt, language], [*texts, status, waiting], **OWN
+    )
+    stop.click(lambda: "", None, waiting, cancels=run, **OWN)

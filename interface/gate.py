@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from starlette.datastructures import QueryParams
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,11 +46,8 @@ class Gate:
         path = scope["path"]
         is_open = path.rstrip("/") in OPEN or path in OPEN or path.startswith(OPEN_BELOW)
         # Other pages and stored states are Gradio's, not ours.
-        if (
-            not is_open
-            or b"page=" in scope["query_string"]
-            or b"deep_link=" in scope["query_string"]
-        ):
+        asked = QueryParams(scope["query_string"]).keys()
+        if not is_open or {"page", "deep_link"} & asked:
             await refusal(404, "there is nothing here")(scope, receive, send)
             return
         body = b""
@@ -66,19 +64,20 @@ class Gate:
                 await refusal(400, "must be JSON without files")(scope, receive, send)
                 return
 
+        is_read = scope["method"] != "POST"
+
         async def replay() -> Message:
-            nonlocal body
-            if body:
-                message = {"type": "http.request", "body": body, "more_body": False}
-                body = b""
-                return message
-            return await receive()
+            nonlocal is_read
+            if is_read:
+                return await receive()
+            is_read = True
+            return {"type": "http.request", "body": body, "more_body": False}
 
         try:
             await self.app(scope, replay, send)
         except (KeyError, TypeError, ValueError) as error:
-            # An endpoint or an argument that does not exist: nothing was sent yet.
-            if not path.startswith("/gradio_api/call/"):
+            # An endpoint or an argument that does not exist; the answer comes in one piece.
+            if scope["method"] != "POST" or not path.startswith("/gradio_api/call/"):
                 raise
             await refusal(400, f"{type(error).__name__}: {error}"[:200])(scope, receive, send)
 

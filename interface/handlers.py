@@ -57,10 +57,8 @@ def tell(words: str) -> None:
     gr.Warning(html.escape(words), duration=SECONDS_OF_A_NOTE)
 
 
-def figures(news: News | Waiting, service: Service, language: str) -> str:
+def figures(news: News, service: Service, language: str) -> str:
     """The line under a text."""
-    if isinstance(news, Waiting):
-        return in_line(news, language)
     words = say(
         "figures",
         language,

@@ -70,10 +70,10 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
             if isinstance(found, Waiting):
                 yield {status: in_line(found, language)}
                 continue
+            # The first word of a text has a blank in its token.
+            actual = pieces[chosen] if before or pieces[chosen] == END else f" {pieces[chosen]}"
             # The value of a choice: the token, and the text before it.
-            options = [
-                (label(token, pieces[chosen], language), f"{token.id} {before}") for token in found
-            ]
+            options = [(label(token, actual, language), f"{token.id} {before}") for token in found]
             question = say("alternatives", language, token=pieces[chosen].strip())
             yield {
                 alternatives: gr.update(choices=options, label=question, value=None, visible=True),

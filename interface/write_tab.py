@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from config import MIN_P, REFERENCE_PROMPTS, STYLES
-from interface.handlers import OWN, figures, politely
+from interface.handlers import OWN, figures, in_line, politely
 from interface.service import Refused, Service, Waiting
 from interface.texts import say
 from interface.words import Words, choices
@@ -55,6 +56,7 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
         lines=5, interactive=False, elem_id="text",
     )  # fmt: skip
     status = gr.Markdown(elem_id="figures")
+    waiting = gr.Markdown()
     with gr.Row():
         from_here = words.make(
             gr.Button, {"value": "from_here"}, size="sm", min_width=100, elem_id="from_here"
@@ -112,6 +114,7 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
         pressed = getattr(event.target, "elem_id", None)
         if pressed == "from_here":
             prompt = as_prompt(text)
+            service.check_length(prompt, service.limits.prompt_characters)
             yield {prompt_box: prompt}
         settings = {
             "stop_at_eos": until == "one_sentence",
@@ -123,14 +126,17 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
             "seed": seed_of("" if pressed == "again" else seed),
         }
         for news in service.write([prompt], [settings]):
-            line = figures(news, service, language)
             if isinstance(news, Waiting):
-                yield {text_box: prompt, status: line}
+                yield {text_box: prompt, waiting: in_line(news, language)}
                 continue
-            line += " · " + say("seed_used", language, seed=settings["seed"])
+            line = (
+                figures(news, service, language)
+                + " · "
+                + say("seed_used", language, seed=settings["seed"])
+            )
             if news.is_over and news.texts[0].strip() == prompt.strip():
                 line = say("ended", language)
-            yield {text_box: news.texts[0], status: line}
+            yield {text_box: news.texts[0], status: line, waiting: ""}
 
     # One event for all: while a text grows, no other is begun beside it.
     run = gr.on(
@@ -140,10 +146,10 @@ def build(service: Service, words: Words, language: gr.Radio) -> None:
             *(prompt_box, text_box, until, temperature, min_p, top_p, penalty, length),
             *(seed, language),
         ],
-        [prompt_box, text_box, status],
+        [prompt_box, text_box, status, waiting],
         **OWN,
     )
-    stop.click(None, None, None, cancels=run, **OWN)
+    stop.click(lambda: "", None, waiting, cancels=run, **OWN)
     examples.click(lambda sample: sample[0], examples, prompt_box, **OWN)
     style.input(lambda style: STYLES[style], style, temperature, **OWN)
     temperature.input(lambda: None, None, style, **OWN)
@@ -160,7 +166,8 @@ def announce(text: str, language: str) -> None:
 
 def as_prompt(text: str) -> str:
     """A text that is to go on: after a whole sentence, with a new one."""
-    return text + "\n" if text.rstrip().endswith((".", "!", "?", "…", "»")) else text
+    is_whole = re.search(r"[.!?…][»\")]*$", text.rstrip())
+    return text.rstrip() + "\n" if is_whole else text
 
 
 def seed_of(text: str) -> int:

@@ -48,7 +48,9 @@ class TextStream:
         if self.is_stopped:
             return ""
         if self._begins_a_line and len(text) > self._shown:
-            self._shown += text[self._shown] == " "  # which is between words, not before them
+            if text[self._shown] == " ":  # which is between words, not before them
+                self._shown += 1
+                self._prompt_length += 1
             self._begins_a_line = False
         begin = self._shown
         found = [text.find(stop, self._prompt_length) for stop in self.stop]

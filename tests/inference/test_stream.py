@@ -205,6 +205,9 @@ def test_a_line_of_the_prompt_is_a_sentence(trio: Any) -> None:
     assert ids == [*first, EOS_ID, BOS_ID, *second, EOS_ID, BOS_ID]
     assert prompt_ids(tokenizer, "\nКазан.") == first
     assert generate_text(*trio, prompt="\n", **settings) == "\n" + alone
+    first = generate_text(*trio, prompt="Казан.\n", **settings).split("\n")[1].split()[0]
+    assert generate_text(*trio, prompt="Казан.\n", stop=[first], **settings) == "Казан.\n"
+    assert first in generate_text(*trio, prompt="Казан.\n", stop=[f" {first}"], **settings)
     assert next_tokens(model, tokenizer, "\n", 3) == next_tokens(model, tokenizer, "", 3)
 
 

@@ -164,7 +164,7 @@ def status_of(url: str, body: bytes | None = None, kind: str = "application/json
         "gradio_api/file=/etc/passwd", "gradio_api/file=models/best_model.pt",
         "gradio_api/file=http://nowhere.invalid/x", "gradio_api/proxy=http://nowhere.invalid/x",
         "gradio_api/deep_link?session_hash=x", "gradio_api/runs", "monitoring", "?page=x",
-        "monitoring/summary", "?deep_link=x", "gradio_api/upload_progress?upload_id=x",
+        "monitoring/summary", "?p%61ge=x", "?deep_link=x", "gradio_api/upload_progress?upload_id=x",
     ],
 )  # fmt: skip
 def test_what_gradio_offers_besides_is_closed(path: str, server: Any) -> None:
@@ -195,6 +195,7 @@ def test_no_file_comes_in(server: Any) -> None:
         ("nothing", b'{"prompt": "a"}', 400),
         ("generate", b"[" * 100_000, 400),
         ("generate", b"not JSON", 400),
+        ("generate", b"", 422),
         ("generate", b'{"prompt": "' + b"a" * 1_000_001 + b'"}', 413),
     ],
 )

@@ -272,7 +272,7 @@ def test_who_must_wait_or_go_is_told_in_his_language(
         page.locator("#prompt textarea").fill("Идел")
     start_a_long_text(first)
     second.locator("#go").click()
-    expect(second.locator("#figures")).to_contain_text(say("waiting", language, ahead=1))
+    expect(second.get_by_text(say("waiting", language, ahead=1))).to_be_visible()
     third.locator("#go").click()
     expect(third.get_by_text(say("busy", language))).to_be_visible()
     first.locator("#stop").click()
@@ -319,6 +319,18 @@ def test_a_look_inside_and_another_way_on(server: Any, visit: Any, make_service:
     choices.nth(other).click()
     begun = before + found[other].text
     expect(page.locator("#continued textarea")).to_have_value(re.compile(f"^{re.escape(begun)}.+"))
+
+
+def test_what_stands_there_is_marked_among_the_alternatives(server: Any, visit: Any) -> None:
+    page = visit(server.url, "en-US")
+    go_to(page, "Look inside")
+    page.locator("#looked_at textarea").fill("зур башкала")
+    page.locator("#look").click()
+    for number, word in enumerate(("зур", "башкала", "end of the sentence")):
+        page.locator("#surprise .text").nth(number).click()
+        expect(page.locator("#alternatives")).to_contain_text(("“зур”", "“башкала”", "⏎")[number])
+        marked = page.locator("#alternatives label").filter(has_text="✓")
+        expect(marked).to_have_text(re.compile(rf" {word}\s+✓"))
 
 
 def test_each_sentence_has_a_line_of_its_own(server: Any, visit: Any) -> None:
