@@ -20,6 +20,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     Request,
+    expect,
     sync_playwright,
 )
 
@@ -189,3 +190,13 @@ def visit(browser: Browser) -> Iterator[Any]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+TABS = ("tab_write", "tab_compare", "tab_inside", "tab_measure", "tab_about")
+
+
+def go_to(page: Page, tab: str) -> None:
+    label = page.get_by_role("tab", name=tab, exact=True)
+    label.click()
+    expect(label).to_have_attribute("aria-selected", "true")
+    page.locator("[role=tabpanel]:visible").hover()
