@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import urllib.error
 import urllib.request
@@ -53,6 +54,21 @@ def test_generate(client: Client, make_service: Any, trained: Any) -> None:
     trio = (make_service().model, *load_tokenizer(trained.tokenizer))
     wanted = generate_text(*trio, "Казан", temperature=1.5, seed=3)
     assert client.predict("Казан", temperature=1.5, seed=3, api_name="/generate") == wanted
+
+
+def test_generate_has_the_defaults_of_generate_text(client: Client) -> None:
+    """The names must stand in both; that they mean the same is seen here."""
+    published = client.view_api(return_format="dict", print_info=False)
+    defaults = {
+        parameter["parameter_name"]: parameter["parameter_default"]
+        for parameter in published["named_endpoints"]["/generate"]["parameters"]
+        if parameter["parameter_has_default"]
+    }
+    assert defaults.pop("language") == "en"
+    own = inspect.signature(generate_text).parameters
+    assert defaults == {name: own[name].default for name in own if name in defaults}
+    missing = own.keys() - defaults.keys() - {"prompt"}
+    assert missing == {"model", "tokenizer", "tok_config", "stop"}
 
 
 def test_compare(client: Client) -> None:
