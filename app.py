@@ -62,10 +62,9 @@ def check_address(host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=family).close()
     except (OSError, UnicodeError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or "no such address"
-        raise ConfigError(
-            [f"--host {host} --port {port}: cannot listen there ({reason})"]
-        ) from None
+        reason = (getattr(error, "strerror", None) or "no such address").split(" (")[0]
+        problem = f"--host {host} --port {port}: {reason}. Give another port or host"
+        raise ConfigError([problem]) from None
 
 
 if __name__ == "__main__":
